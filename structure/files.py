@@ -1,0 +1,90 @@
+"""Crash-safe file writing, used wherever the pipeline leaves something on disk.
+
+In: bytes, text or a writer. Out: a file that is either complete or absent: it is written under a
+temporary name beside its target, synced and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from structure.errors import DataError
+
+TEMPORARY_PREFIX = ".tmp-"
+"""Files with this prefix are unfinished; any stage may delete those of its own folder."""
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, then move it onto `target` in one step.
+
+    Parameters
+    ----------
+    target : Path
+        Final path; its folder is made when missing.
+
+    Yields
+    ------
+    Path
+        A path in the same folder with the same suffix. Nothing is left of it on an exception.
+
+    Raises
+    ------
+    DataError
+        If the disk is full or the folder cannot be written.
+    """
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise DataError(
+            f"cannot write the file: {error.strerror or error}",
+            where=target,
+            fix="Free disk space or correct the permissions, then run the same command again.",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the file system lets a folder be synced."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write a whole file in one step. See `replacing` for what is raised."""
+    with replacing(target) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(target: Path, content: str) -> None:
+    """Write a whole UTF-8 text file in one step. See `replacing` for what is raised."""
+    write_bytes(target, content.encode())
+
+
+def write_json(target: Path, content: object) -> None:
+    """Write a JSON document with sorted keys, so that equal content gives equal bytes."""
+    write_text(target, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

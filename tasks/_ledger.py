@@ -1,0 +1,400 @@
+"""The campaign's ledger: one database that knows every label, candidate, job and finished stage.
+
+In: facts from stages, each change one transaction. Out: the story of a campaign, so that the same
+command resumes after a kill and nothing is labelled or emitted twice. SQLite inside the campaign
+directory by default; any SQLAlchemy URL (PostgreSQL) otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict
+
+from structure.errors import CampaignError, Rejection
+from tasks._handles import SCHEMA_VERSION, Handle
+
+Origin = Literal["dft-vasp", "dft-gpaw", "table", "ml"]
+
+_METADATA = sa.MetaData()
+
+_FACTS = sa.Table(
+    "facts",
+    _METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+_STAGES = sa.Table(
+    "stages",
+    _METADATA,
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("part", sa.Text, primary_key=True),
+    sa.Column("output", sa.Text, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.Text, nullable=False),
+)
+_LABELS = sa.Table(
+    "labels",
+    _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("formula", sa.Text, nullable=False, index=True),
+    sa.Column("property", sa.Text, nullable=False),
+    sa.Column("value", sa.Float, nullable=False),
+    sa.Column("sigma", sa.Float),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("quality", sa.Text, nullable=False, default=""),
+    sa.Column("iteration", sa.Integer, nullable=False),
+    sa.Column("added_at", sa.Text, nullable=False),
+    sa.UniqueConstraint("formula", "property", "origin", "source", name="one_label_a_question"),
+)
+_CANDIDATES = sa.Table(
+    "candidates",
+    _METADATA,
+    sa.Column("formula", sa.Text, primary_key=True),
+    sa.Column("rank", sa.Integer),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("code", sa.Text, nullable=False, default=""),
+    sa.Column("sentence", sa.Text, nullable=False, default=""),
+    sa.Column("story", sa.Text, nullable=False, default="{}"),
+)
+_JOBS = sa.Table(
+    "jobs",
+    _METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("formula", sa.Text, nullable=False, index=True),
+    sa.Column("batch", sa.Text, nullable=False),
+    sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("recipe", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("code", sa.Integer),
+    sa.Column("story", sa.Text, nullable=False, default="{}"),
+    sa.Column("changed_at", sa.Text, nullable=False),
+)
+_MODELS = sa.Table(
+    "models",
+    _METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("trained_on", sa.Text, nullable=False),
+    sa.Column("metrics", sa.Text, nullable=False),
+)
+
+
+class Label(BaseModel):
+    """One value of one property of one composition, with where it came from.
+
+    Attributes
+    ----------
+    formula : str
+        As `structure.composition.formulas_of` writes it.
+    property : str
+        With its unit, e.g. ``"band_gap_eV"``.
+    value : float
+    sigma : float or None
+        Standard uncertainty, same unit.
+    origin : {"dft-vasp", "dft-gpaw", "table", "ml"}
+    source : str
+        Model or recipe hash, or the name of a table.
+    quality : str
+        Codes that qualify the value; empty when there is nothing to say.
+    iteration : int
+        0 for initial labels; otherwise the iteration of the search that asked for it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    formula: str
+    property: str
+    value: float
+    sigma: float | None = None
+    origin: Origin
+    source: str
+    quality: str = ""
+    iteration: int = 0
+
+
+class Candidate(BaseModel):
+    """One generated compound that reached the structure stage or beyond.
+
+    Attributes
+    ----------
+    formula : str
+    rank : int or None
+        1 is best; None for a rejected one.
+    status : {"selected", "reserve", "rejected"}
+        Selected ones have job directories; reserve ones passed but were beyond the limit.
+    code, sentence : str
+        Why it was rejected; empty otherwise.
+    story : dict
+        Predictions, template, distance, model hashes: what `agd why` prints.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    formula: str
+    rank: int | None = None
+    status: Literal["selected", "reserve", "rejected"]
+    code: str = ""
+    sentence: str = ""
+    story: dict[str, Any] = {}
+
+    @classmethod
+    def rejected(cls, formula: str, why: Rejection, story: dict[str, Any]) -> Candidate:
+        """Record a candidate that a stage turned down."""
+        return cls(
+            formula=formula, status="rejected", code=why.code, sentence=why.sentence, story=story
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Ledger:
+    """Read and change a campaign's ledger.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL; see `Ledger.in_folder` for the SQLite default.
+
+    Raises
+    ------
+    CampaignError
+        If the database was made by another version of the product.
+    """
+
+    def __init__(self, url: str):
+        try:
+            self._engine = sa.create_engine(url, connect_args=_connect_args(url))
+            if url.startswith("sqlite"):
+                sa.event.listen(self._engine, "connect", _durable_sqlite)
+            _METADATA.create_all(self._engine)
+        except sa.exc.SQLAlchemyError as error:
+            raise CampaignError(
+                f"the ledger cannot be opened: {error}",
+                where=url.split("@")[-1],
+                fix="Check the path or the database URL; `agd doctor` tests it.",
+            ) from error
+        with self._engine.begin() as connection:
+            _insert_ignore(connection, _FACTS, [{"name": "schema", "value": str(SCHEMA_VERSION)}])
+        found = self.fact("schema")
+        if found != str(SCHEMA_VERSION):
+            raise CampaignError(
+                f"the ledger has schema version {found}, this release uses {SCHEMA_VERSION}",
+                where=url.split("@")[-1],
+                fix="Use the release that made the campaign, or start a new campaign directory.",
+            )
+
+    @classmethod
+    def in_folder(cls, root: Path) -> Ledger:
+        """Open ``ledger.sqlite`` inside a campaign directory."""
+        root.mkdir(parents=True, exist_ok=True)
+        return cls(f"sqlite:///{root / 'ledger.sqlite'}")
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._engine.dispose()
+
+    def fact(self, name: str) -> str | None:
+        """Return a named fact (seed, versions, data hashes), or None."""
+        with self._engine.connect() as connection:
+            return connection.scalar(sa.select(_FACTS.c.value).where(_FACTS.c.name == name))
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Set or change a named fact."""
+        with self._engine.begin() as connection:
+            changed = connection.execute(
+                sa.update(_FACTS).where(_FACTS.c.name == name).values(value=value)
+            )
+            if not changed.rowcount:
+                connection.execute(sa.insert(_FACTS).values(name=name, value=value))
+
+    def finished(self, stage: str, part: str) -> Handle | None:
+        """Return the output of a finished stage part, or None if it has not finished."""
+        query = sa.select(_STAGES.c.output).where(_STAGES.c.stage == stage, _STAGES.c.part == part)
+        with self._engine.connect() as connection:
+            found = connection.scalar(query)
+        return Handle.model_validate_json(found) if found else None
+
+    def finish(self, stage: str, part: str, output: Handle, seconds: float) -> None:
+        """Record that a stage part is done; a second record of it changes nothing."""
+        row = {
+            "stage": stage,
+            "part": part,
+            "output": output.model_dump_json(),
+            "seconds": seconds,
+            "finished_at": _now(),
+        }
+        with self._engine.begin() as connection:
+            _insert_ignore(connection, _STAGES, [row])
+
+    def stages(self) -> list[dict[str, Any]]:
+        """Return the finished stage parts in the order in which they finished."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                sa.select(_STAGES).order_by(_STAGES.c.finished_at, _STAGES.c.stage, _STAGES.c.part)
+            )
+            return [dict(r._mapping) for r in rows]
+
+    def add_labels(self, labels: Iterable[Label]) -> int:
+        """Add labels in one transaction; those already known are left as they are.
+
+        Returns
+        -------
+        int
+            How many were new.
+        """
+        rows = [{**label.model_dump(), "added_at": _now()} for label in labels]
+        with self._engine.begin() as connection:
+            return _insert_ignore(connection, _LABELS, rows)
+
+    def labels(self, property: str, formula: str | None = None) -> list[Label]:
+        """Return labels of one property in the order in which they were added."""
+        query = sa.select(_LABELS).where(_LABELS.c.property == property).order_by(_LABELS.c.id)
+        if formula is not None:
+            query = query.where(_LABELS.c.formula == formula)
+        fields = Label.model_fields
+        with self._engine.connect() as connection:
+            return [
+                Label(**{k: v for k, v in r._mapping.items() if k in fields})
+                for r in connection.execute(query)
+            ]
+
+    def replace_candidates(self, candidates: Sequence[Candidate]) -> None:
+        """Set the campaign's candidates in one transaction."""
+        rows = [
+            {**c.model_dump(exclude={"story"}), "story": json.dumps(c.story, sort_keys=True)}
+            for c in candidates
+        ]
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_CANDIDATES))
+            if rows:
+                connection.execute(sa.insert(_CANDIDATES), rows)
+
+    def candidates(self, status: str | None = None) -> list[Candidate]:
+        """Return candidates by rank, rejected ones last and by formula."""
+        query = sa.select(_CANDIDATES).order_by(
+            _CANDIDATES.c.rank.is_(None), _CANDIDATES.c.rank, _CANDIDATES.c.formula
+        )
+        if status is not None:
+            query = query.where(_CANDIDATES.c.status == status)
+        with self._engine.connect() as connection:
+            return [
+                Candidate(**{**r._mapping, "story": json.loads(r._mapping["story"])})
+                for r in connection.execute(query)
+            ]
+
+    def candidate(self, formula: str) -> Candidate | None:
+        """Return one candidate by formula, or None."""
+        query = sa.select(_CANDIDATES).where(_CANDIDATES.c.formula == formula)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        return Candidate(**{**row._mapping, "story": json.loads(row._mapping["story"])})
+
+    def add_job(
+        self,
+        id: str,
+        *,
+        formula: str,
+        batch: str,
+        folder: str,
+        recipe: str,
+        story: dict[str, Any],
+        state: str = "EMITTED",
+    ) -> bool:
+        """Record an emitted DFT job; False if its id is already known."""
+        row = {
+            "id": id,
+            "formula": formula,
+            "batch": batch,
+            "folder": folder,
+            "recipe": recipe,
+            "state": state,
+            "story": json.dumps(story, sort_keys=True),
+            "changed_at": _now(),
+        }
+        with self._engine.begin() as connection:
+            return _insert_ignore(connection, _JOBS, [row]) == 1
+
+    def set_job_state(
+        self,
+        id: str,
+        state: str,
+        code: int | None = None,
+        labels: Sequence[Label] = (),
+        story: dict[str, Any] | None = None,
+    ) -> None:
+        """Move a job to another state and add the labels it earned, in one transaction."""
+        values: dict[str, Any] = {"state": state, "code": code, "changed_at": _now()}
+        if story is not None:
+            values["story"] = json.dumps(story, sort_keys=True)
+        with self._engine.begin() as connection:
+            connection.execute(sa.update(_JOBS).where(_JOBS.c.id == id).values(**values))
+            rows = [{**label.model_dump(), "added_at": _now()} for label in labels]
+            _insert_ignore(connection, _LABELS, rows)
+
+    def jobs(self, state: str | None = None) -> list[dict[str, Any]]:
+        """Return jobs by batch and id, each with its story decoded."""
+        query = sa.select(_JOBS).order_by(_JOBS.c.batch, _JOBS.c.id)
+        if state is not None:
+            query = query.where(_JOBS.c.state == state)
+        with self._engine.connect() as connection:
+            return [
+                {**r._mapping, "story": json.loads(r._mapping["story"])}
+                for r in connection.execute(query)
+            ]
+
+    def add_model(self, name: str, sha256: str, trained_on: str, metrics: dict[str, Any]) -> None:
+        """Record a model the campaign used."""
+        row = {
+            "name": name,
+            "sha256": sha256,
+            "trained_on": trained_on,
+            "metrics": json.dumps(metrics, sort_keys=True),
+        }
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_MODELS).where(_MODELS.c.name == name))
+            connection.execute(sa.insert(_MODELS).values(**row))
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return the models the campaign used, by name."""
+        with self._engine.connect() as connection:
+            return [
+                {**r._mapping, "metrics": json.loads(r._mapping["metrics"])}
+                for r in connection.execute(sa.select(_MODELS).order_by(_MODELS.c.name))
+            ]
+
+
+def _connect_args(url: str) -> dict[str, Any]:
+    return {"timeout": 60} if url.startswith("sqlite") else {}
+
+
+def _durable_sqlite(connection: Any, _record: Any) -> None:
+    """Use a write-ahead log that survives a power cut."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _insert_ignore(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> int:
+    """Insert rows, leaving out those whose unique key exists; return how many were inserted."""
+    if not rows:
+        return 0
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as pg_insert
+
+        statement: Any = pg_insert(table).on_conflict_do_nothing()
+    else:
+        statement = sa.insert(table).prefix_with("OR IGNORE")
+    before = connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+    connection.execute(statement, rows)
+    after = connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+    return after - before
