@@ -1,0 +1,1 @@
+"""When and in what order the stages run: flows, their configuration and the command line."""

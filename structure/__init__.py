@@ -1,0 +1,1 @@
+"""What a material is: compositions, rules, distances, structures. No learning, no Prefect."""

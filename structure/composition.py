@@ -84,7 +84,9 @@ def _amounts(formula: str) -> dict[str, Fraction] | Rejection:
     total: dict[str, Fraction] = {}
 
     def bad(why: str) -> Rejection:
-        return Rejection("formula", f"{formula!r} is not a formula: {why} at character {position + 1}")
+        return Rejection(
+            "formula", f"{formula!r} is not a formula: {why} at character {position + 1}"
+        )
 
     def multiplier(at: int) -> tuple[Fraction, int]:
         found = re.compile(r"\d+(?:\.\d+)?|\.\d+").match(formula, at)
@@ -132,7 +134,9 @@ def _amounts(formula: str) -> dict[str, Fraction] | Rejection:
     return {e: a for e, a in total.items() if a}
 
 
-def _whole(formula: str, amounts: dict[str, Fraction], round_fractions: bool) -> dict[str, int] | Rejection:
+def _whole(
+    formula: str, amounts: dict[str, Fraction], round_fractions: bool
+) -> dict[str, int] | Rejection:
     """Turn amounts into whole atoms, by scaling only if rounding was asked for."""
     if not amounts:
         return Rejection("empty", f"{formula!r} names no atoms")
@@ -149,7 +153,9 @@ def _whole(formula: str, amounts: dict[str, Fraction], round_fractions: bool) ->
     whole = {e: int(a) for e, a in amounts.items()}
     largest = max(whole.values())
     if largest > MAX_COUNT:
-        return Rejection("count", f"{formula!r} has {largest} atoms of one element (limit {MAX_COUNT})")
+        return Rejection(
+            "count", f"{formula!r} has {largest} atoms of one element (limit {MAX_COUNT})"
+        )
     return whole
 
 
@@ -224,7 +230,9 @@ def parse_formulas(formulas: Iterable[object], *, round_fractions: bool = False)
         table = np.array(flat, dtype=np.intp)
         counts[table[:, 0], table[:, 1]] = table[:, 2]
     cell_max = counts.max(axis=1, initial=0).astype(np.intp)
-    return ParsedFormulas(reduce(counts), np.array(rows, dtype=np.intp), tuple(rejections), cell_max)
+    return ParsedFormulas(
+        reduce(counts), np.array(rows, dtype=np.intp), tuple(rejections), cell_max
+    )
 
 
 def reduce(counts: np.ndarray) -> np.ndarray:
@@ -259,7 +267,9 @@ def counts_of(formula: str) -> np.ndarray:
     """
     parsed = parse_formulas([formula])
     if parsed.rejections:
-        raise DataError(parsed.rejections[0][2].sentence, fix="Write it as in 'SrYF5' or 'Ca(OH)2'.")
+        raise DataError(
+            parsed.rejections[0][2].sentence, fix="Write it as in 'SrYF5' or 'Ca(OH)2'."
+        )
     return parsed.counts[0]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -57,6 +57,37 @@ class Handle(BaseModel):
         if sha256_of(path) != self.sha256:
             raise CampaignError("a file this campaign made was changed", where=path, fix=fix)
         return path
+
+
+class ModelHandle(BaseModel):
+    """A folder of weights that a campaign uses.
+
+    Attributes
+    ----------
+    name : str
+        What the model is for, e.g. ``"autoencoder"``.
+    place : {"shipped", "campaign"}
+        In `models.pretrained`, or inside the campaign directory.
+    path : str
+        Folder, relative to that place.
+    sha256 : str
+        Hash of the weights file, as in the folder's ``config.json``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    place: Literal["shipped", "campaign"]
+    path: str
+    sha256: str
+
+    def folder(self, root: Path) -> Path:
+        """Return the folder of the weights, given the campaign directory."""
+        if self.place == "campaign":
+            return root / self.path
+        import models.pretrained
+
+        return Path(models.pretrained.__file__).parent / self.path
 
 
 def handle_for(root: Path, path: Path, rows: int, schema_name: str) -> Handle:

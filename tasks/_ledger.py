@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 
 from structure.errors import CampaignError, Rejection
-from tasks._handles import SCHEMA_VERSION, Handle
+from tasks._handles import SCHEMA_VERSION
 
 Origin = Literal["dft-vasp", "dft-gpaw", "table", "ml"]
 
@@ -216,19 +216,18 @@ class Ledger:
             if not changed.rowcount:
                 connection.execute(sa.insert(_FACTS).values(name=name, value=value))
 
-    def finished(self, stage: str, part: str) -> Handle | None:
-        """Return the output of a finished stage part, or None if it has not finished."""
+    def finished(self, stage: str, part: str) -> str | None:
+        """Return the output of a finished stage part as JSON, or None if it has not finished."""
         query = sa.select(_STAGES.c.output).where(_STAGES.c.stage == stage, _STAGES.c.part == part)
         with self._engine.connect() as connection:
-            found = connection.scalar(query)
-        return Handle.model_validate_json(found) if found else None
+            return connection.scalar(query)
 
-    def finish(self, stage: str, part: str, output: Handle, seconds: float) -> None:
-        """Record that a stage part is done; a second record of it changes nothing."""
+    def finish(self, stage: str, part: str, output: str, seconds: float) -> None:
+        """Record the output of a stage part; a second record of it changes nothing."""
         row = {
             "stage": stage,
             "part": part,
-            "output": output.model_dump_json(),
+            "output": output,
             "seconds": seconds,
             "finished_at": _now(),
         }

@@ -1,0 +1,1 @@
+"""Campaign configurations shipped with the product, as YAML."""

@@ -1,0 +1,1 @@
+"""Weights trained by this project, each with its model card."""

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the development data set; tests that need it say why they are skipped."""
+    named = os.environ.get("AGD_DATA_DIR", "")
+    path = Path(named)
+    if not named or not (path / "mp_structures.jsonl.gz").exists():
+        pytest.skip("AGD_DATA_DIR names no folder with the development data set")
+    return path
