@@ -1,0 +1,210 @@
+"""Calculation recipes for the hand-off step: the paper's settings as frozen, hashed objects.
+
+In: nothing. Out: `Recipe` objects that the writers (`vasp`, `gpaw`) turn into input files and the
+checks compare results against. A recipe's hash goes with every label; labels of different hashes
+are never one data set.
+
+The AGD paper (sec. 3.3.4) gives VASP, PAW, PBE, a 400 eV cut-off, 1e-5 eV, 0.01 eV/A and
+Gamma-centred Monkhorst-Pack meshes. It leaves the rest open; every choice made here is a sentence
+in `Recipe.choices`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from structure.errors import ConfigError
+
+ENCUT_EV = 400.0
+"""Plane-wave cut-off in eV (paper sec. 3.3.4)."""
+
+LARGEST_VOLUME_CHANGE = 0.20
+"""A relaxation that changes the volume by more than this is flagged (chosen): at 400 eV, the
+ENMAX of the standard O and F potentials, Pulay stress is not small."""
+
+OPEN_SHELL = frozenset(
+    """V Cr Mn Fe Co Ni Cu Mo Ru Rh Re Os Ir
+    Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Pa U Np Pu Am Cm""".split()
+)
+"""Elements with partly filled d or f shells in common oxidation states (chosen)."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IncarSettings(_Frozen):
+    """The INCAR tags a step sets, in VASP's units. None leaves a tag out."""
+
+    gga: str | None = None
+    prec: Literal["Normal", "Accurate"] | None = None
+    encut: float | None = None
+    ediff: float | None = None
+    ediffg: float | None = None
+    nelm: int | None = None
+    algo: Literal["Normal", "Fast", "All"] | None = None
+    ismear: int | None = None
+    sigma: float | None = None
+    lreal: bool | None = None
+    lasph: bool | None = None
+    ibrion: int | None = None
+    isif: int | None = None
+    nsw: int | None = None
+    potim: float | None = None
+    nfree: int | None = None
+    icharg: int | None = None
+    lepsilon: bool | None = None
+    lorbit: int | None = None
+    lwave: bool | None = None
+    lcharg: bool | None = None
+
+    def as_incar(self) -> dict[str, str | float | int | bool]:
+        """Return the set tags under VASP's upper-case names."""
+        return {tag.upper(): value for tag, value in self if value is not None}
+
+
+class GpawSettings(_Frozen):
+    """One GPAW ground state followed by bands at fixed density. Energies in eV, lengths in A."""
+
+    xc: Literal["PBE"] = "PBE"
+    cutoff_eV: float = ENCUT_EV
+    spacing_per_A: float = 0.35
+    """Largest distance between neighbouring points of the Gamma-centred mesh (with 2 pi)."""
+    smearing_eV: float = 0.05
+    """Width of the Fermi-Dirac occupations; energies are extrapolated to zero width."""
+    metal_spacing_per_A: float = 0.20
+    """Mesh spacing of elemental metals."""
+    metal_smearing_eV: float = 0.1
+    density_convergence: float = 1e-4
+    energy_convergence_eV: float = 5e-4
+    eigenstate_convergence_eV2: float = 1e-6
+    path_points: int = 30
+    """Points on the band path, evaluated at fixed density; 0 skips the path."""
+    molecule_box_A: float = 9.0
+    """Edge of the cubic box of a molecule, beyond its own extent."""
+
+
+class Step(_Frozen):
+    """One calculation of a job; its folder carries `name`.
+
+    Attributes
+    ----------
+    name : str
+        ``"00-relax1"`` ...; steps run in this order.
+    incar : IncarSettings
+        Every tag of a step without a `pymatgen_set`, else only the departures from that set.
+    k_density : float or None
+        Gamma-centred mesh in k-points per reciprocal A^3. None on a band path.
+    line_density : int or None
+        k-points per reciprocal A along the path (pymatgen's definition).
+    structure_from, density_from : str or None
+        Former steps whose relaxed structure (CONTCAR) and charge density (CHGCAR) start this one.
+        The first step has its POSCAR from the ticket.
+    keeps : tuple of str
+        Large files that a later step still reads; all others may be deleted after the step.
+    pymatgen_set : str or None
+        Class of `pymatgen.io.vasp.sets` that writes the inputs, for the compatible profile.
+    optional : bool
+        Emitted only when the campaign asks for it.
+    gpaw : GpawSettings or None
+        Given for engine gpaw, instead of INCAR tags.
+    """
+
+    name: str
+    incar: IncarSettings = IncarSettings()
+    k_density: float | None = None
+    line_density: int | None = None
+    structure_from: str | None = None
+    density_from: str | None = None
+    keeps: tuple[str, ...] = ()
+    pymatgen_set: str | None = None
+    optional: bool = False
+    gpaw: GpawSettings | None = None
+
+
+class Recipe(_Frozen):
+    """Everything that decides the numbers of a calculation.
+
+    Attributes
+    ----------
+    name : str
+        For people; the hash is what counts.
+    engine : {"vasp", "gpaw"}
+    potcar_functional : str or None
+        Family of the VASP potentials, as pymatgen names it.
+    potcar_base : str or None
+        The pymatgen input set whose element -> symbol table is used.
+    potcar_overrides : tuple of (element, symbol)
+        Departures from that table.
+    spin : {"open-shell", "always", "never"}
+        When a calculation is spin-polarised; "open-shell" asks `OPEN_SHELL`.
+    hubbard_u : bool
+        Whether +U is added by the input set.
+    choices : tuple of str
+        What the paper leaves open and what was chosen; prose, not part of the hash.
+    """
+
+    name: str
+    engine: Literal["vasp", "gpaw"]
+    steps: tuple[Step, ...]
+    potcar_functional: str | None = None
+    potcar_base: str | None = None
+    potcar_overrides: tuple[tuple[str, str], ...] = ()
+    spin: Literal["open-shell", "always", "never"] = "open-shell"
+    hubbard_u: bool = False
+    choices: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _steps_come_in_order(self) -> Recipe:
+        seen: list[str] = []
+        for step in self.steps:
+            for needed in (step.structure_from, step.density_from):
+                if needed is not None and needed not in seen:
+                    raise ValueError(
+                        f"step {step.name} starts from {needed}, which is not before it"
+                    )
+            if (step.gpaw is not None) != (self.engine == "gpaw"):
+                raise ValueError(f"step {step.name} is not one of engine {self.engine}")
+            seen.append(step.name)
+        if len(set(seen)) != len(seen) or not seen:
+            raise ValueError("a recipe needs at least one step, and their names must differ")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON of all settings, without name and prose."""
+        settings = self.model_dump(mode="json", exclude={"name", "choices"})
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    def step(self, name: str) -> Step:
+        """Return the step of that name.
+
+        Raises
+        ------
+        ConfigError
+            If the recipe has no such step.
+        """
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise ConfigError(
+            f"recipe {self.name} has no step {name!r}",
+            fix=f"Its steps are {', '.join(step.name for step in self.steps)}.",
+        )
+
+    def spin_polarised(self, elements: Iterable[str]) -> bool:
+        """Return whether a compound of these elements is calculated with spin."""
+        return self.spin == "always" or (
+            self.spin == "open-shell" and not OPEN_SHELL.isdisjoint(elements)
+        )
+
+    def with_steps(self, names: Iterable[str]) -> Recipe:
+        """Return the same recipe with the required steps and only these optional ones."""
+        wanted = {self.step(name).name for name in names}
+        kept = tuple(step for step in self.steps if not step.optional or step.name in wanted)
+        return Recipe.model_validate({**dict(self), "steps": kept})
