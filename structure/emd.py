@@ -1,0 +1,147 @@
+"""Distances between compositions, for the template step: which known compound is most alike.
+
+In: composition matrices. Out: earth mover's distances on the modified Pettifor scale. On a scale of
+one dimension the distance is the L1 norm of the difference of the cumulative fractions, so no
+transport problem has to be solved.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from structure.composition import N_ELEMENTS, fractions_of
+from structure.elements import INDEX
+
+# Glawe, Sanna, Gross and Marques, "The optimal one dimensional periodic table: a modified Pettifor
+# chemical scale from data mining", New J. Phys. 18, 093011 (2016), order of their Fig. 3.
+MODIFIED_PETTIFOR: tuple[str, ...] = tuple(
+    """He Ne Ar Kr Xe Rn Fr Cs Rb K Na Li Ra Ba Sr Ca Eu Yb Lu Tm Y Er Ho Dy Tb Gd Sm Pm Nd Pr Ce La
+    Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Sc Zr Hf Ti Ta Nb V Cr Mo W Re Tc Os Ru Ir Rh Pt Pd
+    Au Ag Cu Ni Co Fe Mn Mg Zn Cd Hg Be Al Ga In Tl Pb Sn Ge Si B C N P As Sb Bi Po Te Se S O At I
+    Br Cl F H""".split()
+)
+"""The 103 elements from the first to the last place of the scale."""
+
+POSITION: np.ndarray = np.empty(N_ELEMENTS, dtype=np.intp)
+"""Place on the scale, 0 to 102, of each column of a composition matrix."""
+
+_COLUMNS = np.array([INDEX[e] for e in MODIFIED_PETTIFOR], dtype=np.intp)
+POSITION[_COLUMNS] = np.arange(N_ELEMENTS)
+
+TIE = 1e-9
+"""Chosen: distances that differ by less count as equal, so that rounding decides no ranking."""
+
+_BLOCK = 64  # queries a block: 64 x 100,000 distances in float64 take 51 MB
+
+
+def cumulative(counts: np.ndarray) -> np.ndarray:
+    """Return cumulative atomic fractions along the modified Pettifor scale.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (n, 103)
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 103)
+        Non-decreasing along each row; the last column is 1 for every row that has atoms.
+    """
+    return np.cumsum(fractions_of(counts)[:, _COLUMNS], axis=1)
+
+
+def distances(a_counts: np.ndarray, b_counts: np.ndarray) -> np.ndarray:
+    """Return the earth mover's distance between every pair of compositions.
+
+    Parameters
+    ----------
+    a_counts : ndarray of int, shape (n, 103)
+    b_counts : ndarray of int, shape (m, 103)
+
+    Returns
+    -------
+    ndarray of float64, shape (n, m)
+        In places on the scale: 0 for equal compositions, at most 102.
+
+    Examples
+    --------
+    >>> from structure.composition import parse_formulas
+    >>> a = parse_formulas(["SrYF5", "BaYF5"]).counts
+    >>> round(float(distances(a[:1], a[1:])[0, 0]), 6)
+    0.142857
+    """
+    from scipy.spatial.distance import cdist
+
+    return cdist(cumulative(a_counts), cumulative(b_counts), "cityblock")
+
+
+def nearest(
+    query_counts: np.ndarray, library_cumulative: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest compositions of a library, exactly.
+
+    Parameters
+    ----------
+    query_counts : ndarray of int, shape (n, 103)
+    library_cumulative : ndarray of float64, shape (m, 103)
+        `cumulative` of the library.
+    k : int
+        How many to find; at most m are returned.
+
+    Returns
+    -------
+    indices : ndarray of int, shape (n, min(k, m))
+        Rows of the library, nearest first; ties (within `TIE`) by row number.
+    emd : ndarray of float64, shape (n, min(k, m))
+    """
+    from scipy.spatial.distance import cdist
+
+    k = min(k, len(library_cumulative))
+    if k < 1:
+        return np.empty((len(query_counts), 0), dtype=np.intp), np.empty((len(query_counts), 0))
+    queries = cumulative(query_counts)
+    indices = np.empty((len(queries), k), dtype=np.intp)
+    emd = np.empty((len(queries), k))
+    for start in range(0, len(queries), _BLOCK):
+        block = cdist(queries[start : start + _BLOCK], library_cumulative, "cityblock")
+        for i, row in enumerate(block, start):
+            indices[i] = smallest(row, k)
+            emd[i] = row[indices[i]]
+    return indices, emd
+
+
+def distances_to(counts_row: np.ndarray, library_cumulative: np.ndarray) -> np.ndarray:
+    """Return the distance of one composition to each row of a library.
+
+    Parameters
+    ----------
+    counts_row : ndarray of int, shape (103,)
+    library_cumulative : ndarray of float64, shape (m, 103)
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+    """
+    from scipy.spatial.distance import cdist
+
+    return cdist(cumulative(counts_row[None]), library_cumulative, "cityblock")[0]
+
+
+def smallest(values: np.ndarray, k: int, preference: np.ndarray | None = None) -> np.ndarray:
+    """Return the positions of the k smallest values, smallest first.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (m,)
+    k : int
+        At least 1 and at most m.
+    preference : ndarray of int, shape (m,), optional
+        Which comes first among values within `TIE`; by default the position.
+
+    Returns
+    -------
+    ndarray of int, shape (k,)
+    """
+    limit = np.partition(values, k - 1)[k - 1] + TIE
+    near = np.flatnonzero(values <= limit)
+    second = near if preference is None else preference[near]
+    return near[np.lexsort((second, np.round(values[near] / TIE)))][:k]
