@@ -1,0 +1,164 @@
+"""What the report shows, gathered from a campaign's tables and ledger.
+
+In: the outputs of every stage. Out: one frozen `Contents`, in which numbers are numbers; the page
+decides how they look.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks._campaign import Campaign
+from tasks._handles import Handle, Window, read_table
+from tasks._outputs import (
+    Explored,
+    Filtered,
+    HandedOff,
+    Ingested,
+    Screened,
+    Templated,
+    Trained,
+)
+
+Columns = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of one table and the compositions of its rows."""
+
+    columns: Columns
+    counts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything the page and its figures are made of."""
+
+    name: str
+    seed: int
+    product: str
+    window: Window
+    initial: Table
+    visited: Table
+    search: dict[str, Any]
+    candidates: Table
+    funnel: dict[str, Any]
+    structures: Table
+    structure_rejections: dict[str, int]
+    survivors: Table
+    energy_rejections: dict[str, int]
+    batch: str
+    jobs: dict[str, str]
+    models: list[dict[str, Any]]
+    manifest: dict[str, Any]
+
+    @property
+    def origins(self) -> dict[str, int]:
+        """Number of initial labels by origin."""
+        names, counts = np.unique(self.initial["origin"].astype(str), return_counts=True)
+        return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Rows of `visited` that the oracle labelled; bool, shape (n,)."""
+        return self.visited["status"].astype(str) == "labelled"
+
+    @property
+    def steps(self) -> list[tuple[str, int, dict[str, int]]]:
+        """The whole funnel, from drawn compositions to job directories."""
+        steps = [
+            (s["name"], int(s["count"]), dict(s.get("by_generator", {})))
+            for s in self.funnel["steps"]
+        ]
+        for name, table in (
+            ("with a crystal structure", self.structures),
+            ("formation energy below zero", self.survivors),
+        ):
+            steps.append((name, len(table), _by_generator(table)))
+        chosen = self.survivors["status"].astype(str) == "selected" if len(self.survivors) else []
+        generators = self.survivors["generator"][chosen] if len(self.survivors) else []
+        steps.append(("job directories", len(self.jobs), _tally(generators)))
+        return steps
+
+    @property
+    def closed_at(self) -> str | None:
+        """Name of the first step of the funnel that nothing passed, or None."""
+        return next((name for name, count, _ in self.steps if count == 0), None)
+
+
+def _tally(values: Any) -> dict[str, int]:
+    names, counts = np.unique(np.asarray(values, dtype=str), return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+
+def _by_generator(table: Table) -> dict[str, int]:
+    return _tally(table["generator"]) if len(table) else {}
+
+
+def _table(campaign: Campaign, handle: Handle) -> Table:
+    columns, counts = read_table(campaign.root, handle)
+    if counts is None:
+        counts = np.zeros((handle.rows, 0), dtype=np.int16)
+    return Table(columns, counts)
+
+
+def _json(campaign: Campaign, handle: Handle) -> dict[str, Any]:
+    content = json.loads(handle.open_in(campaign.root).read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def gather(
+    campaign: Campaign,
+    name: str,
+    product: str,
+    window: Window,
+    ingested: Ingested,
+    trained: Trained,
+    explored: Explored,
+    screened: Screened,
+    templated: Templated,
+    filtered: Filtered,
+    handed_off: HandedOff,
+) -> Contents:
+    """Read what the stages left.
+
+    Raises
+    ------
+    CampaignError
+        If a table is gone or was changed since its stage wrote it.
+    """
+    return Contents(
+        name=name,
+        seed=campaign.seed,
+        product=product,
+        window=window,
+        initial=_table(campaign, ingested.initial),
+        visited=_table(campaign, explored.visited),
+        search=_json(campaign, explored.summary),
+        candidates=_table(campaign, screened.candidates),
+        funnel=_json(campaign, screened.funnel),
+        structures=_table(campaign, templated.structures),
+        structure_rejections=_tally(_table(campaign, templated.rejected)["code"]),
+        survivors=_table(campaign, filtered.survivors),
+        energy_rejections=_tally(_table(campaign, filtered.rejected)["code"]),
+        batch=handed_off.batch,
+        jobs={
+            job["formula"]: job["folder"]
+            for job in campaign.ledger.jobs()
+            if job["batch"] == handed_off.batch
+        },
+        models=campaign.ledger.models(),
+        manifest=_json(campaign, ingested.manifest),
+    )

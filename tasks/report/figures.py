@@ -1,0 +1,217 @@
+"""The report's figures, as SVG text that stands inside the page.
+
+In: plain arrays. Out: one ``<svg>`` element a figure; equal input gives equal text.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, QUIET, GRID = "#1d2733", "#66727f", "#e3e7eb"
+COLOURS = {
+    "matgan": "#2f6fb0",
+    "sequence": "#e08a1e",
+    "search": "#2a9d6f",
+    "initial": "#8a97a5",
+    "box": "#b35c9e",
+    "around": "#2a9d6f",
+    "between": "#4aa3c7",
+    "offspring": "#d1603d",
+}
+"""One colour for each generator and each source of suggestions, the same in every figure."""
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(QUIET)
+    axes.tick_params(colors=QUIET, labelsize=8.5, length=3)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    return figure, axes
+
+
+def _svg(figure: Figure, title: str) -> str:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    FigureCanvasSVG(figure)
+    salt = re.sub(r"\W+", "-", title)
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif"}
+    ):
+        text = io.StringIO()
+        figure.tight_layout()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    body = text.getvalue()
+    body = body[body.index("<svg") :]
+    # Matplotlib numbers its definitions afresh in every figure; on one page they must differ.
+    body = re.sub(r'id="', f'id="{salt}-', body)
+    body = re.sub(r'(href="|url\()#', rf"\1#{salt}-", body)
+    return body.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+
+
+def funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]]) -> str:
+    """Draw how many compositions are left after each step, on a logarithmic scale.
+
+    Parameters
+    ----------
+    steps : sequence of (name, count, count by generator)
+    """
+    figure, axes = _axes(8.6, 0.42 * len(steps) + 0.7)
+    names = [name for name, _, _ in steps]
+    top = max([count for _, count, _ in steps] + [1])
+    for row, (_, count, by_generator) in enumerate(steps):
+        width = np.log10(count + 1)
+        left, total = 0.0, sum(by_generator.values())
+        for generator, part in by_generator.items():
+            if part and total:
+                axes.barh(row, width * part / total, left=left, height=0.7,
+                          color=COLOURS.get(generator, QUIET))  # fmt: skip
+                left += width * part / total
+        if not total and count:
+            axes.barh(row, width, height=0.7, color=QUIET)
+        axes.text(width + 0.04, row, f"{count:,}", va="center", fontsize=9, color=INK)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", labelsize=9.5, labelcolor=INK)
+    axes.invert_yaxis()
+    ticks = np.arange(0, int(np.log10(top)) + 2)
+    axes.set_xticks(ticks, [f"$10^{t}$" if t > 1 else str(10**t) for t in ticks])
+    axes.set_xlim(0, np.log10(top + 1) + 0.7)
+    axes.set_xlabel("compositions (logarithmic; colours share each bar by source)", fontsize=9)
+    return _svg(figure, "Funnel of the campaign")
+
+
+def gap_distributions(
+    sets: Sequence[tuple[str, np.ndarray, str]], window: tuple[float, float | None]
+) -> str:
+    """Draw band gap histograms, each normalised to its own size, one above the other.
+
+    Parameters
+    ----------
+    sets : sequence of (name, gaps in eV of shape (n,), colour)
+    window : (float, float or None)
+        The target window, eV; shaded.
+    """
+    shown = [(n, g[np.isfinite(g)], c) for n, g, c in sets]
+    shown = [(n, g, c) for n, g, c in shown if len(g)]
+    figure, axes = _axes(8.6, 0.85 * max(len(shown), 1) + 0.7)
+    top = max([float(g.max()) for _, g, _ in shown] + [window[0] + 1.0])
+    edges = np.linspace(0, np.ceil(top), 61)
+    for row, (name, gaps, colour) in enumerate(reversed(shown)):
+        heights, _ = np.histogram(np.clip(gaps, 0, None), edges)
+        scaled = 0.85 * heights / max(heights.max(), 1)
+        axes.fill_between(
+            edges[:-1], row, row + scaled, step="post", color=colour, alpha=0.85, lw=0
+        )
+        caption = f"{name}\nn = {len(gaps):,}, median {np.median(gaps):.2f} eV"
+        axes.text(edges[-1], row + 0.5, caption, ha="right", va="center", fontsize=8.5, color=INK)
+    axes.axvspan(
+        window[0], edges[-1] if window[1] is None else window[1], color="#f4d35e", alpha=0.22, lw=0
+    )
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_xlim(0, edges[-1])
+    axes.set_xlabel("band gap / eV (the target window is shaded)", fontsize=9)
+    return _svg(figure, "Band gap distributions")
+
+
+def search_trace(
+    calls: np.ndarray,
+    gaps: np.ndarray,
+    sources: np.ndarray,
+    initial_best: float,
+    window: tuple[float, float | None],
+) -> str:
+    """Draw every label the search asked for, and the best so far.
+
+    Parameters
+    ----------
+    calls : ndarray of int, shape (n,)
+        Number of the oracle call.
+    gaps : ndarray of float, shape (n,)
+        Label, eV.
+    sources : ndarray of str, shape (n,)
+        Where each suggestion came from.
+    initial_best : float
+        Widest gap among the initial labels, eV.
+    window : (float, float or None)
+    """
+    figure, axes = _axes(8.6, 3.4)
+    if window[1] is not None:
+        axes.axhspan(window[0], window[1], color="#f4d35e", alpha=0.22, lw=0)
+    else:
+        axes.axhspan(
+            window[0],
+            max(float(gaps.max(initial=0)), window[0]) + 0.5,
+            color="#f4d35e",
+            alpha=0.22,
+            lw=0,
+        )
+    for source in sorted(set(sources.tolist())):
+        chosen = sources == source
+        axes.scatter(
+            calls[chosen],
+            gaps[chosen],
+            s=9,
+            color=COLOURS.get(source, QUIET),
+            label=source,
+            alpha=0.75,
+            lw=0,
+        )
+    if window[1] is None and len(gaps):
+        best = np.maximum.accumulate(np.maximum(gaps, initial_best))
+        axes.step(calls, best, where="post", color=INK, lw=1.4, label="widest so far")
+        axes.axhline(initial_best, color=QUIET, lw=0.9, ls=":", label="widest initial label")
+    axes.set_xlabel("oracle call", fontsize=9)
+    axes.set_ylabel("band gap label / eV", fontsize=9)
+    axes.grid(axis="y", color=GRID, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=8, frameon=False, ncols=6, loc="upper center", bbox_to_anchor=(0.5, 1.16))
+    return _svg(figure, "Search trace")
+
+
+def composition_map(groups: Sequence[tuple[str, np.ndarray, str, str, float]]) -> str:
+    """Draw the two-dimensional map of compositions.
+
+    Parameters
+    ----------
+    groups : sequence of (name, points of shape (n, 2), colour, marker, size)
+    """
+    figure, axes = _axes(8.6, 5.6)
+    for name, points, colour, marker, size in groups:
+        if len(points):
+            axes.scatter(
+                points[:, 0],
+                points[:, 1],
+                s=size,
+                c=colour,
+                marker=marker,
+                alpha=0.7,
+                lw=0.6 if marker == "+" else 0,
+                label=f"{name} ({len(points):,})",
+            )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.legend(
+        fontsize=8.5,
+        frameon=False,
+        ncols=3,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 1.08),
+        markerscale=1.6,
+    )
+    return _svg(figure, "Map of compositions")

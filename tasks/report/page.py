@@ -1,0 +1,167 @@
+"""The report's page: figures and rows put into the HTML template.
+
+In: `Contents`. Out: HTML text with everything inside: styles, script, pictures, CIF files.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tasks.report import figures
+from tasks.report.composition_map import tsne_points
+from tasks.report.contents import Contents
+
+if TYPE_CHECKING:
+    from tasks.report import ReportConfig
+
+PICTURE_SIZE = 132
+
+
+def render(contents: Contents, config: ReportConfig, seed: int) -> str:
+    """Return the page's HTML."""
+    import jinja2
+
+    source = files("tasks.report").joinpath("page.html.j2").read_text()
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["subscript"] = _subscript
+    window = contents.window
+    return environment.from_string(source).render(
+        c=contents,
+        closed_at=contents.closed_at,
+        rows=_rows(contents, config.candidates),
+        figure=_figures(contents, config, seed),
+        window_text=_window_text(window.minimum_eV, window.maximum_eV),
+        search_rows=_search_rows(contents),
+        validity_rows=_validity_rows(contents.funnel.get("validity", {})),
+        all_labels_ml=set(contents.origins) == {"ml"},
+    )
+
+
+def _window_text(low: float, high: float | None) -> str:
+    return f"{low:g} eV and wider" if high is None else f"{low:g} to {high:g} eV"
+
+
+def _subscript(formula: str) -> Any:
+    """Set the numbers of a formula as subscripts."""
+    import re
+
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"(\d+)", r"<sub>\1</sub>", str(escape(formula))))
+
+
+def _figures(contents: Contents, config: ReportConfig, seed: int) -> dict[str, str]:
+    colours = figures.COLOURS
+    window = (contents.window.minimum_eV, contents.window.maximum_eV)
+    labelled = contents.labelled
+    initial = contents.initial["band_gap_eV"].astype(float)
+    found = contents.visited["band_gap_eV"][labelled].astype(float)
+    drawn = {
+        "funnel": figures.funnel(contents.steps),
+        "gaps": figures.gap_distributions(
+            [
+                ("initial labels", initial, colours["initial"]),
+                ("labels the search asked for", found, colours["search"]),
+                ("candidates in the window", _gaps(contents.candidates), colours["matgan"]),
+                ("survivors", _gaps(contents.survivors), colours["offspring"]),
+            ],
+            window,
+        ),
+        "trace": figures.search_trace(
+            np.arange(1, len(found) + 1),
+            found,
+            contents.visited["source"][labelled].astype(str),
+            float(np.nanmax(initial)) if len(initial) else 0.0,
+            window,
+        ),
+    }
+    if config.map_points:
+        groups = [
+            contents.initial.counts,
+            contents.visited.counts[labelled],
+            contents.candidates.counts,
+            contents.survivors.counts,
+        ]
+        points = tsne_points(groups, config.map_points, seed)
+        styles = [
+            ("initial labels", colours["initial"], "+", 26.0),
+            ("visited by the search", colours["search"], "o", 12.0),
+            ("generated candidates", colours["matgan"], "o", 9.0),
+            ("survivors", colours["offspring"], "D", 16.0),
+        ]
+        drawn["map"] = figures.composition_map(
+            [(n, p, c, m, s) for (n, c, m, s), p in zip(styles, points, strict=True)]
+        )
+    return drawn
+
+
+def _gaps(table: Any) -> np.ndarray:
+    return table["band_gap_eV"].astype(float) if len(table) else np.zeros(0)
+
+
+def _rows(contents: Contents, limit: int) -> list[dict[str, Any]]:
+    """Return the rows of the candidate table, each with its picture and its CIF."""
+    from pymatgen.core import Structure
+
+    from structure.io import cif_text
+    from structure.picture import picture
+
+    table = contents.survivors
+    rows = []
+    for i in range(min(limit, len(table))):
+        structure = Structure.from_dict(json.loads(str(table["structure_json"][i])))
+        formula = str(table["formula"][i])
+        cif = base64.b64encode(cif_text(structure).encode()).decode()
+        rows.append(
+            {
+                "rank": int(table["rank"][i]),
+                "formula": formula,
+                "gap": float(table["band_gap_eV"][i]),
+                "sigma": float(table["band_gap_sigma_eV"][i]),
+                "energy": float(table["formation_energy_eV_per_atom"][i]),
+                "template_formula": str(table["template_formula"][i]),
+                "template_id": str(table["template_id"][i]),
+                "emd": float(table["emd"][i]),
+                "spacegroup": int(table["spacegroup"][i]),
+                "sites": int(table["n_sites"][i]),
+                "generator": str(table["generator"][i]),
+                "status": str(table["status"][i]),
+                "picture": picture(structure, PICTURE_SIZE),
+                "cif": cif,
+                "job": contents.jobs.get(formula, ""),
+            }
+        )
+    return rows
+
+
+def _search_rows(contents: Contents) -> list[tuple[str, int, float, float, int]]:
+    """Return source, suggestions, share decoded, share labelled and labels for each source."""
+    sources = contents.visited["source"].astype(str)
+    status = contents.visited["status"].astype(str)
+    rows = []
+    for source in sorted(set(sources.tolist())):
+        mine = status[sources == source]
+        n = len(mine)
+        labelled = int((mine == "labelled").sum())
+        rows.append((source, n, float((mine != "undecodable").mean()), labelled / n, labelled))
+    return rows
+
+
+def _validity_rows(validity: dict[str, Any]) -> list[tuple[str, str]]:
+    """Flatten the funnel's validity block into name and percentage."""
+    rows = []
+    for name, value in validity.items():
+        if isinstance(value, dict):
+            rows += [(f"{name}, {k}", v) for k, v in _validity_rows(value)]
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            rows.append(
+                (name.replace("_", " "), f"{100 * value:.1f} %" if value <= 1 else f"{value:,}")
+            )
+    return rows

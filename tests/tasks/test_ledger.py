@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from structure.errors import CampaignError, Rejection
+from tasks._ledger import Candidate, Label, Ledger
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory):
+    """Start a real PostgreSQL on a socket of its own; it refuses to run as root."""
+    named = os.environ.get("AGD_TEST_POSTGRES_URL")
+    if named:
+        yield named
+        return
+    initdb, server = shutil.which("initdb"), shutil.which("postgres")
+    if not (initdb and server):
+        pytest.skip("no PostgreSQL: AGD_TEST_POSTGRES_URL is not set and initdb is not installed")
+    user = "nobody" if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="agd-pg-") as folder:
+        if user:
+            shutil.chown(folder, user)
+        data = f"{folder}/data"
+        clean = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": folder}
+        made = subprocess.run(
+            [initdb, "-D", data, "-U", "agd", "-E", "UTF8", "--auth=trust", "--no-sync"],
+            user=user, env=clean, cwd=folder, capture_output=True, text=True,
+        )  # fmt: skip
+        if made.returncode:
+            pytest.skip(f"initdb does not run here: {made.stderr.strip()[:200]}")
+        running = subprocess.Popen(
+            [server, "-D", data, "-k", folder, "-c", "listen_addresses="],
+            user=user, env=clean, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            while not Path(f"{folder}/.s.PGSQL.5432").exists():
+                assert running.poll() is None, "the PostgreSQL server stopped while starting"
+                time.sleep(0.1)
+            yield f"postgresql+psycopg://agd@/postgres?host={folder}"
+        finally:
+            running.terminate()
+            running.wait()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path):
+    if request.param == "sqlite":
+        opened = Ledger.in_folder(tmp_path)
+    else:
+        opened = Ledger(request.getfixturevalue("postgres_url"))
+        with opened._engine.begin() as connection:
+            for table in ("labels", "candidates", "jobs", "stages", "models"):
+                connection.exec_driver_sql(f"delete from {table}")
+    yield opened
+    opened.close()
+
+
+def _label(formula: str = "SrYF5", value: float = 6.4, source: str = "abc") -> Label:
+    return Label(formula=formula, property="band_gap_eV", value=value, origin="ml", source=source)
+
+
+def test_a_label_is_kept_once_for_one_question(ledger: Ledger) -> None:
+    assert ledger.add_labels([_label(), _label("NaCl")]) == 2
+    assert ledger.add_labels([_label(value=1.0), _label("KCl")]) == 1
+    found = ledger.labels("band_gap_eV")
+    assert [(x.formula, x.value) for x in found] == [("SrYF5", 6.4), ("NaCl", 6.4), ("KCl", 6.4)]
+
+
+def test_the_same_compound_may_have_labels_of_two_sources(ledger: Ledger) -> None:
+    ledger.add_labels([_label(source="one"), _label(source="two", value=6.0)])
+    assert [x.source for x in ledger.labels("band_gap_eV", "SrYF5")] == ["one", "two"]
+
+
+def test_candidates_come_back_by_rank_and_rejected_ones_last(ledger: Ledger) -> None:
+    why = Rejection("too-close", "Xe and F are 0.9 A apart")
+    ledger.replace_candidates(
+        [
+            Candidate.rejected("XeF9", why, {"emd": 1.0}),
+            Candidate(formula="KF", rank=2, status="reserve"),
+            Candidate(formula="RbF", rank=1, status="selected", story={"gap": 6.0}),
+        ]
+    )
+    assert [c.formula for c in ledger.candidates()] == ["RbF", "KF", "XeF9"]
+    assert [c.formula for c in ledger.candidates("selected")] == ["RbF"]
+    rejected = ledger.candidate("XeF9")
+    assert rejected is not None and rejected.code == "too-close" and rejected.story == {"emd": 1.0}
+    assert ledger.candidate("NaCl") is None
+
+
+def test_a_job_is_recorded_once(ledger: Ledger) -> None:
+    fields = {"formula": "KF", "batch": "b", "folder": "f", "recipe": "r", "story": {"a": 1}}
+    assert ledger.add_job("1", **fields)
+    assert not ledger.add_job("1", **fields)
+    assert [j["id"] for j in ledger.jobs()] == ["1"]
+
+
+def test_a_job_and_the_labels_it_earned_change_together(ledger: Ledger) -> None:
+    ledger.add_job("1", formula="KF", batch="b", folder="f", recipe="r", story={})
+    ledger.set_job_state("1", "INGESTED", labels=[_label("KF")])
+    ledger.set_job_state("1", "INGESTED", code=900, labels=[_label("KF")])
+    assert ledger.jobs("INGESTED")[0]["code"] == 900
+    assert len(ledger.labels("band_gap_eV", "KF")) == 1
+
+
+def test_a_finished_stage_keeps_its_first_output(ledger: Ledger) -> None:
+    assert ledger.finished("sample", "1") is None
+    ledger.finish("sample", "1", '{"a": 1}', 2.0)
+    ledger.finish("sample", "1", '{"a": 2}', 2.0)
+    assert ledger.finished("sample", "1") == '{"a": 1}'
+
+
+def test_a_fact_can_be_changed(ledger: Ledger) -> None:
+    ledger.set_fact("seed", "1")
+    ledger.set_fact("seed", "2")
+    assert ledger.fact("seed") == "2"
+
+
+def test_models_are_listed_with_their_metrics(ledger: Ledger) -> None:
+    ledger.add_model("oracle", "aa", "tables", {"mae_eV": 0.3})
+    ledger.add_model("oracle", "bb", "tables", {"mae_eV": 0.2})
+    assert [(m["sha256"], m["metrics"]) for m in ledger.models()] == [("bb", {"mae_eV": 0.2})]
+
+
+def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
+    Ledger.in_folder(tmp_path).close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.execute("update facts set value = '99' where name = 'schema'")
+    with pytest.raises(CampaignError, match="schema version 99"):
+        Ledger.in_folder(tmp_path)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_text("not a database, but long enough to be read as one")
+    with pytest.raises(CampaignError, match="cannot be opened"):
+        Ledger.in_folder(tmp_path)

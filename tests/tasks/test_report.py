@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from structure.composition import formulas_of, parse_formulas
+from structure.files import write_json
+from tasks._campaign import Campaign
+from tasks._handles import Handle, Window, handle_for, write_table
+from tasks._outputs import (
+    Explored,
+    Filtered,
+    HandedOff,
+    Ingested,
+    Screened,
+    Templated,
+    Trained,
+)
+from tasks.report import ReportConfig, write_report
+
+
+class _Audit(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id" and value:
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href") and value:
+                self.links.append(value)
+
+
+def _structure(a: str, b: str) -> Structure:
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), [a, b], [[0, 0, 0], [0.5, 0, 0]])
+
+
+def _json_handle(root: Path, name: str, content: object) -> Handle:
+    path = root / "data" / name
+    write_json(path, content)
+    return handle_for(root, path, 0, name)
+
+
+def _rows(formulas: list[str]) -> dict[str, object]:
+    n = len(formulas)
+    return {
+        "rank": np.arange(1, n + 1),
+        "formula": formulas,
+        "generator": ["matgan"] * n,
+        "band_gap_eV": np.full(n, 6.5),
+        "band_gap_sigma_eV": np.full(n, 0.4),
+    }
+
+
+@pytest.fixture
+def stages(tmp_path: Path):
+    """Give a function that fills a campaign with tables for the named survivors."""
+
+    def fill(survivors: list[str]):
+        campaign = Campaign(tmp_path / "c", {"name": "<wide & wider>"}, seed=3)
+        root = campaign.root
+        initial = parse_formulas(["NaCl", "MgO", "CaF2", "SiO2", "Al2O3", "LiF", "KBr", "GaN"])
+        n = len(initial.counts)
+        labels = write_table(
+            root,
+            root / "data/initial.parquet",
+            {
+                "formula": formulas_of(initial.counts),
+                "band_gap_eV": np.linspace(1, 8, n),
+                "formation_energy_eV_per_atom": np.full(n, np.nan),
+                "origin": ["ml"] * n,
+                "source": ["oracle"] * n,
+            },
+            "initial",
+            counts=initial.counts,
+        )
+        visited = write_table(
+            root,
+            root / "data/visited.parquet",
+            {
+                "iteration": np.ones(n, dtype=int),
+                "source": ["around", "box"] * (n // 2),
+                "formula": formulas_of(initial.counts),
+                "status": ["labelled", "undecodable"] * (n // 2),
+                "band_gap_eV": np.linspace(2, 9, n),
+                "band_gap_sigma_eV": np.full(n, 0.3),
+                "utility": np.linspace(2, 9, n),
+            },
+            "visited",
+            counts=initial.counts,
+        )
+        parsed = parse_formulas(survivors)
+        structures = [_structure(*re.findall("[A-Z][a-z]?", f)[:2]) for f in survivors]
+        columns = {
+            **_rows(survivors),
+            "template_id": ["proto-1"] * len(survivors),
+            "template_formula": ["NaCl"] * len(survivors),
+            "emd": np.full(len(survivors), 1.25),
+            "spacegroup": np.full(len(survivors), 225),
+            "n_sites": np.full(len(survivors), 8),
+            "volume_scale": np.ones(len(survivors)),
+            "closest_ratio": np.ones(len(survivors)),
+            "structure_json": [json.dumps(s.as_dict()) for s in structures],
+        }
+        templated = write_table(
+            root, root / "data/t.parquet", columns, "structures", counts=parsed.counts
+        )
+        survived = write_table(
+            root,
+            root / "data/s.parquet",
+            {
+                **columns,
+                "formation_energy_eV_per_atom": np.full(len(survivors), -3.21),
+                "energy_scheme": ["scheme-x"] * len(survivors),
+                "status": ["selected"] * len(survivors),
+            },
+            "survivors",
+            counts=parsed.counts,
+        )
+        rejected = write_table(
+            root,
+            root / "data/r.parquet",
+            {"formula": ["XeF2"], "code": ["too-close"], "sentence": ["Xe and F touch"]},
+            "rejected",
+        )
+        candidates = write_table(
+            root, root / "data/c.parquet", {**_rows(survivors), "score": np.ones(len(survivors))},
+            "candidates", counts=parsed.counts,
+        )  # fmt: skip
+        passed = len(survivors)
+        funnel = {
+            "steps": [
+                {"name": "drawn", "count": 1000, "by_generator": {"matgan": 1000}},
+                {"name": "unique, novel and valid", "count": 400, "by_generator": {"matgan": 400}},
+                {"name": "in the gap window", "count": passed, "by_generator": {"matgan": passed}},
+            ],
+            "validity": {"strict": 0.7, "matched_random": 0.45},
+        }
+        for formula in survivors:
+            campaign.ledger.add_job(
+                f"id-{formula}", formula=formula, batch="batch-0001",
+                folder=f"handoff/batch-0001/{formula}--id", recipe="r", story={},
+            )  # fmt: skip
+        campaign.ledger.add_model("oracle", "ab" * 32, "tables", {})
+        outputs = (
+            Ingested(
+                initial=labels, known=labels, templates=labels,
+                manifest=_json_handle(root, "manifest.json", {"sources": []}),
+            ),
+            Trained(models={}),
+            Explored(visited=visited, summary=_json_handle(root, "search.json", {"best": 9})),
+            Screened(candidates=candidates, funnel=_json_handle(root, "funnel.json", funnel)),
+            Templated(structures=templated, rejected=rejected),
+            Filtered(survivors=survived, rejected=rejected),
+            HandedOff(batch="batch-0001", jobs=passed, manifest=labels),
+        )  # fmt: skip
+        return campaign, outputs
+
+    return fill
+
+
+def _page(stages, survivors: list[str]) -> tuple[str, Campaign]:
+    campaign, outputs = stages(survivors)
+    config = ReportConfig(map_points=50)
+    reported = write_report(campaign, config, Window(), *outputs, name="<wide & wider>")
+    return (campaign.root / reported.page.path).read_text(), campaign
+
+
+def test_the_page_needs_nothing_from_outside(stages) -> None:
+    page, campaign = _page(stages, ["KF", "RbF"])
+    audit = _Audit()
+    audit.feed(page)
+    outside = [x for x in audit.links if not x.startswith(("#", "data:", "../", "candidates.csv"))]
+    assert outside == []
+    assert len(audit.ids) == len(set(audit.ids))
+    assert "http://www.w3.org" in page and "@import" not in page
+    campaign.close()
+
+
+def test_every_survivor_has_a_row_with_its_numbers_and_its_job(stages) -> None:
+    page, campaign = _page(stages, ["KF", "RbF"])
+    for formula in ("KF", "RbF"):
+        assert f'data-v="{formula}"' in page
+        assert f'href="../handoff/batch-0001/{formula}--id"' in page
+    assert page.count("data:chemical/x-cif;base64,") == 2
+    assert "6.50&nbsp;±&nbsp;0.40" in page
+    assert "scheme-x" in page
+    table = (campaign.root / "report/candidates.csv").read_text().splitlines()
+    assert len(table) == 3
+    assert table[1].startswith("1,KF,selected,6.5000,0.4000,-3.2100,scheme-x,matgan,proto-1,NaCl")
+    campaign.close()
+
+
+def test_names_are_escaped(stages) -> None:
+    page, campaign = _page(stages, ["KF"])
+    assert "&lt;wide &amp; wider&gt;" in page
+    assert "<wide & wider>" not in page
+    campaign.close()
+
+
+def test_labels_of_a_model_are_said_to_be_predictions(stages) -> None:
+    page, campaign = _page(stages, ["KF"])
+    assert "not from DFT" in page
+    campaign.close()
+
+
+def test_an_empty_campaign_says_where_the_funnel_closed(stages) -> None:
+    page, campaign = _page(stages, [])
+    assert "The funnel closed at “in the gap window”" in page
+    assert "No compound passed every step" in page
+    campaign.close()
+
+
+def test_the_same_campaign_gives_the_same_page(stages, tmp_path: Path) -> None:
+    first, campaign = _page(stages, ["KF", "RbF"])
+    campaign.close()
+    (tmp_path / "c").rename(tmp_path / "before")
+    second, campaign = _page(stages, ["KF", "RbF"])
+    campaign.close()
+    assert first == second
