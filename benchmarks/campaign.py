@@ -1,4 +1,4 @@
-"""How long a whole campaign takes and how much memory: through a real server, worker and deployment.
+"""Time and memory of whole campaigns, through a real server, worker and deployment.
 
 Runs ``agd run NAME`` on a fresh campaign directory, adds up the memory of every process it starts
 (proportional set size, so that shared pages count once), and writes a table to docs/results/.
@@ -71,9 +71,9 @@ def report(results: list[dict[str, object]]) -> str:
     lines = [
         "# Whole campaigns",
         "",
-        "Command: `python benchmarks/campaign.py`. Each campaign starts from an empty directory and",
-        "goes through a Prefect server, a worker and a deployment of its own; the time includes",
-        "starting and stopping them. Memory is the largest sum over all its processes (proportional",
+        "Command: `python benchmarks/campaign.py`. Each campaign starts from an empty directory",
+        "and goes through a Prefect server, a worker and a deployment of its own; the time has",
+        "starting and stopping them in it. Memory is the largest sum over its processes (proportional",
         "set size).",
         "",
         f"Machine: {os.cpu_count()} cores, Python {platform.python_version()}.",
