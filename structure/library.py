@@ -279,7 +279,8 @@ class TemplateLibrary:
 
         Notes
         -----
-        Space groups are found with spglib (`template_sources.SYMPREC`). Disordered structures are rejected.
+        Space groups are found with spglib (tolerance `template_sources.SYMPREC`). Disordered
+        structures are rejected.
         """
         energies = formation_energies or {}
         return cls._of(
@@ -290,9 +291,11 @@ class TemplateLibrary:
     @classmethod
     def concat(cls, libraries: Sequence[TemplateLibrary]) -> TemplateLibrary:
         """Join libraries; of structures with the same id the first is kept."""
-        return cls._of(
-            item for library in libraries for item in [*library._templates(), *library.rejected]
-        )
+        items: list[tuple[str, Template | Rejection]] = []
+        for library in libraries:
+            items += library._templates()
+            items += library.rejected
+        return cls._of(items)
 
     def _templates(self) -> Iterator[tuple[str, Template]]:
         for i, id in enumerate(self.ids):
