@@ -67,12 +67,15 @@ class ParsedFormulas:
         Position, text and reason of each formula that did not parse.
     cell_max : ndarray of int, shape (m,)
         Most atoms of one element in the formula as written, before reduction.
+    cell_atoms : ndarray of int, shape (m,)
+        All atoms of the formula as written, before reduction.
     """
 
     counts: np.ndarray
     rows: np.ndarray
     rejections: tuple[tuple[int, str, Rejection], ...]
     cell_max: np.ndarray
+    cell_atoms: np.ndarray
 
 
 def _amounts(formula: str) -> dict[str, Fraction] | Rejection:
@@ -230,9 +233,8 @@ def parse_formulas(formulas: Iterable[object], *, round_fractions: bool = False)
         table = np.array(flat, dtype=np.intp)
         counts[table[:, 0], table[:, 1]] = table[:, 2]
     cell_max = counts.max(axis=1, initial=0).astype(np.intp)
-    return ParsedFormulas(
-        reduce(counts), np.array(rows, dtype=np.intp), tuple(rejections), cell_max
-    )
+    atoms, where = counts.sum(axis=1, dtype=np.intp), np.array(rows, dtype=np.intp)
+    return ParsedFormulas(reduce(counts), where, tuple(rejections), cell_max, atoms)
 
 
 def reduce(counts: np.ndarray) -> np.ndarray:
