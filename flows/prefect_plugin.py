@@ -30,24 +30,27 @@ def accept_bare_names() -> None:
 
     original = getattr(DeploymentAsyncClient, "read_deployment_by_name", None)
     if original is not None and not hasattr(original, "__wrapped__"):
-        DeploymentAsyncClient.read_deployment_by_name = _with_bare_names(original)  # type: ignore[method-assign]
+        DeploymentAsyncClient.read_deployment_by_name = _with_bare_names(original)  # type: ignore[method-assign, assignment]
 
 
 def _with_bare_names(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """Return a look-up that tries a bare name first among all deployments.
 
-    With none or several of that name, Prefect's own answer (and its message) stands.
+    With several of that name, Prefect's own answer (it wants ``flow/deployment``) stands.
     """
 
     @functools.wraps(original)
     async def read_deployment_by_name(self: Any, name: str) -> Any:
         if "/" not in name:
             from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+            from prefect.exceptions import ObjectNotFound
 
             named = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
             found = await self.read_deployments(deployment_filter=named, limit=2)
             if len(found) == 1:
                 return found[0]
+            if not found:
+                raise ObjectNotFound(http_exc=LookupError(f"no deployment is named {name!r}"))
         return await original(self, name)
 
     return read_deployment_by_name

@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
-from structure.errors import CampaignError, ConfigError
+from structure.errors import AgdError, CampaignError, ConfigError
 from structure.files import TEMPORARY_PREFIX, write_json
 from tasks._handles import SCHEMA_VERSION, Handle
 from tasks._ledger import Ledger
@@ -28,6 +28,12 @@ logger = logging.getLogger(__name__)
 Output = TypeVar("Output", bound=BaseModel)
 
 PRODUCT_VERSION = "0.1.0"
+
+
+class BudgetUsed(AgdError):
+    """The run's wall time is used up; the same command goes on from here."""
+
+    exit_code = 0
 
 
 class Campaign:
@@ -44,6 +50,11 @@ class Campaign:
     ledger_url : str, optional
         SQLAlchemy URL of a ledger elsewhere, e.g. PostgreSQL.
 
+    Attributes
+    ----------
+    deadline : float or None
+        Value of `time.monotonic` after which `once` begins no further part.
+
     Raises
     ------
     CampaignError
@@ -55,6 +66,7 @@ class Campaign:
     ):
         self.root = root
         self.seed = seed
+        self.deadline: float | None = None
         self._make_root()
         self._lock = FileLock(root / "campaign.lock", timeout=0)
         try:
@@ -173,6 +185,12 @@ class Campaign:
             logger.info("%s %s: already done", stage, part)
             return output
         began = time.monotonic()
+        if self.deadline is not None and began > self.deadline:
+            raise BudgetUsed(
+                "the wall time of this run is used up",
+                where=f"before {stage} {part}",
+                fix="Run the same command again, or wait for the next night: it goes on from here.",
+            )
         output = build()
         seconds = time.monotonic() - began
         self.ledger.finish(stage, part, output.model_dump_json(), seconds)
