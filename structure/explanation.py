@@ -60,12 +60,10 @@ def why_unbalanced(row: np.ndarray, listed: OxidationStates, pauling: bool) -> R
                 "electronegativity",
                 f"{formula}: {ELEMENTS[column]} has no Pauling electronegativity to compare",
             )
-    states = sums[0]
-    cation = max(
-        (c for c, s in zip(columns, states, strict=True) if s > 0), key=lambda c: values[c]
-    )
-    anion = min((c for c, s in zip(columns, states, strict=True) if s < 0), key=lambda c: values[c])
-    written = " ".join(f"{ELEMENTS[c]}{s:+d}" for c, s in zip(columns, states, strict=True))
+    chosen = dict(zip(columns, sums[0], strict=True))
+    cation = max((c for c in columns if chosen[c] > 0), key=lambda c: values[c])
+    anion = min((c for c in columns if chosen[c] < 0), key=lambda c: values[c])
+    written = " ".join(f"{ELEMENTS[c]}{chosen[c]:+d}" for c in columns)
     return Rejection(
         "electronegativity",
         f"{formula} is neutral only with a cation at least as electronegative as an anion, "
