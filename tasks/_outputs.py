@@ -28,12 +28,18 @@ class Ingested(_Output):
         Template library (`structure.library.TemplateLibrary`).
     manifest : Handle
         JSON: what every source and filter kept and removed.
+    labels : Handle or None
+        Every labelled compound the rules kept; columns as `initial`, which is drawn from it.
+    rejects : Handle or None
+        ``source``, ``record`` (from 1; 0 for a structure), ``text``, ``code``, ``sentence``.
     """
 
     initial: Handle
     known: Handle
     templates: Handle
     manifest: Handle
+    labels: Handle | None = None
+    rejects: Handle | None = None
 
 
 class Trained(_Output):
@@ -70,11 +76,14 @@ class ScreenedShard(_Output):
     """Output of one screen shard.
 
     The table has the compositions that are unique in the shard: ``key``, ``verdict`` (``passed``
-    or a reason code), ``band_gap_eV``, ``band_gap_sigma_eV``, ``counts``.
+    or a reason code), ``band_gap_eV``, ``band_gap_sigma_eV``, ``counts``. `drawn` counts all rows
+    of the sample, `empty` those without atoms.
     """
 
     table: Handle
     generator: str
+    drawn: int
+    empty: int
 
 
 class Screened(_Output):
