@@ -35,6 +35,7 @@ def render(contents: Contents, config: ReportConfig, seed: int) -> str:
     return environment.from_string(source).render(
         c=contents,
         closed_at=contents.closed_at,
+        tiles=_tiles(contents),
         rows=_rows(contents, config.candidates),
         figure=_figures(contents, config, seed),
         window_text=_window_text(window.minimum_eV, window.maximum_eV),
@@ -42,6 +43,17 @@ def render(contents: Contents, config: ReportConfig, seed: int) -> str:
         validity_rows=_validity_rows(contents.funnel.get("validity", {})),
         all_labels_ml=set(contents.origins) == {"ml"},
     )
+
+
+def _tiles(contents: Contents) -> list[tuple[str, int]]:
+    """Return the handful of counts that stand at the top of the page."""
+    steps = contents.steps
+    told = ("novel", "window", "structure")
+    return [
+        (name, count)
+        for i, (name, count, _) in enumerate(steps)
+        if i in (0, len(steps) - 1) or any(word in name for word in told)
+    ]
 
 
 def _window_text(low: float, high: float | None) -> str:
