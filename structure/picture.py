@@ -6,6 +6,7 @@ colours, bonds between touching atoms, the edges of the cell.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 BOND_TOLERANCE = 1.1
 """Chosen: atoms closer than this times the sum of their covalent radii are drawn bonded."""
+
+POLAR = 0.5
+"""Chosen: where some touching atoms differ this much in Pauling electronegativity, only those are
+drawn bonded, so that large cations in a salt are not tied to each other."""
 
 _FACE_TOLERANCE = 0.05
 _MAX_BONDED_ATOMS = 250
@@ -136,17 +141,29 @@ def picture(structure: Structure, size: int = 150) -> str:
     )
 
 
+def _electronegativity(number: int) -> float:
+    from pymatgen.core import Element
+
+    value = Element.from_Z(number).X
+    return float(value) if np.isfinite(value) else 2.0
+
+
 def _bonds(
-    atoms: _Atoms, seen: np.ndarray, radii: np.ndarray, place: object
+    atoms: _Atoms,
+    seen: np.ndarray,
+    radii: np.ndarray,
+    place: Callable[[np.ndarray], tuple[float, float]],
 ) -> list[tuple[float, str]]:
     """Return the bonds between drawn atoms, each with its depth."""
     if len(seen) > _MAX_BONDED_ATOMS:
         return []
     apart = np.linalg.norm(atoms.points[:, None] - atoms.points[None], axis=-1)
     touching = (apart > 0.3) & (apart < BOND_TOLERANCE * (radii[:, None] + radii[None]))
+    pauling = np.array([_electronegativity(int(z)) for z in atoms.numbers])
+    polar = touching & (np.abs(pauling[:, None] - pauling[None]) >= POLAR)
     out = []
-    for i, j in zip(*np.nonzero(np.triu(touching)), strict=True):
-        (x1, y1), (x2, y2) = place(seen[i]), place(seen[j])  # type: ignore[operator]
+    for i, j in zip(*np.nonzero(np.triu(polar if polar.any() else touching)), strict=True):
+        (x1, y1), (x2, y2) = place(seen[i]), place(seen[j])
         depth = 0.5 * float(seen[i][2] + seen[j][2]) - 0.2
         out.append(
             (

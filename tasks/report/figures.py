@@ -84,6 +84,11 @@ def funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]]) -> str:
         if not total and count:
             axes.barh(row, width, height=0.7, color=QUIET)
         axes.text(width + 0.04, row, f"{count:,}", va="center", fontsize=9, color=INK)
+    shown = list(dict.fromkeys(g for _, _, parts in steps for g, n in parts.items() if n))
+    for generator in shown:
+        axes.barh(0, 0, color=COLOURS.get(generator, QUIET), label=generator)
+    if shown:
+        axes.legend(fontsize=8.5, frameon=False, loc="lower right")
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", labelsize=9.5, labelcolor=INK)
     axes.invert_yaxis()
@@ -117,7 +122,8 @@ def gap_distributions(
             edges[:-1], row, row + scaled, step="post", color=colour, alpha=0.85, lw=0
         )
         caption = f"{name}\nn = {len(gaps):,}, median {np.median(gaps):.2f} eV"
-        axes.text(edges[-1], row + 0.5, caption, ha="right", va="center", fontsize=8.5, color=INK)
+        axes.text(1.01, row + 0.4, caption, va="center", fontsize=8.5, color=INK,
+                  transform=axes.get_yaxis_transform())  # fmt: skip
     axes.axvspan(
         window[0], edges[-1] if window[1] is None else window[1], color="#f4d35e", alpha=0.22, lw=0
     )
