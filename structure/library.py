@@ -104,6 +104,28 @@ class TemplateLibrary:
         rank[order] = np.arange(len(self))
         return rank
 
+    @property
+    def n_sites(self) -> np.ndarray:
+        """Sites of each structure's cell; int64, shape (n,)."""
+        return np.diff(self.offsets)
+
+    def take(self, keep: np.ndarray) -> TemplateLibrary:
+        """Return the structures chosen by a mask of shape (n,)."""
+        if keep.all():
+            return self
+        sites = np.repeat(keep, self.n_sites)
+        return TemplateLibrary(
+            ids=[id for id, kept in zip(self.ids, keep.tolist(), strict=True) if kept],
+            counts=self.counts[keep],
+            formation_energies=self.formation_energies[keep],
+            spacegroups=self.spacegroups[keep],
+            lattices=self.lattices[keep],
+            offsets=np.concatenate([[0], np.cumsum(self.n_sites[keep])]).astype(np.int64),
+            species=self.species[sites],
+            coordinates=self.coordinates[sites],
+            rejected=self.rejected,
+        )
+
     def structure(self, i: int) -> Structure:
         """Build one structure.
 
