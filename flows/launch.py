@@ -172,9 +172,7 @@ def _close_leftovers(url: str) -> None:
     with SyncPrefectClient(url) as client:
         for run in client.read_flow_runs(flow_run_filter=going):
             if not run.auto_scheduled or run.state_type != StateType.SCHEDULED:
-                state: State[Any] = Crashed(
-                    message="the server and worker of this run were stopped"
-                )
+                state: State[Any] = Crashed(message="its server and worker were stopped")
                 client.set_flow_run_state(run.id, state, force=True)
 
 

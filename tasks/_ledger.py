@@ -234,6 +234,11 @@ class Ledger:
         with self._engine.begin() as connection:
             _insert_ignore(connection, _STAGES, [row])
 
+    def forget(self, stage: str) -> None:
+        """Drop the record that a stage has finished, so that it is done again."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_STAGES).where(_STAGES.c.stage == stage))
+
     def stages(self) -> list[dict[str, Any]]:
         """Return the finished stage parts in the order in which they finished."""
         with self._engine.connect() as connection:

@@ -1,0 +1,97 @@
+"""Artifacts of a campaign's run on Prefect's pages: progress, funnel, candidates, report.
+
+In: the outputs of the stages. Out: Prefect artifacts under stable keys. Each is also a file in the
+campaign's ``report/``: Prefect's database is no archive.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from tasks._campaign import PRODUCT_VERSION, Campaign
+from tasks._handles import Window
+from tasks.report.contents import Contents, gather
+from tasks.report.figures import funnel
+
+TABLE_ROWS = 40
+"""Most rows of the candidate table (chosen): artifacts lie in Prefect's database."""
+
+
+class Progress:
+    """The share of stage runs that are done, as a progress artifact."""
+
+    def __init__(self, steps: int):
+        self._steps, self._done = steps, 0
+        self._id: Any = create_progress_artifact(
+            progress=0.0, key="agd-progress", description="campaign"
+        )
+
+    def advance(self, finished: str) -> None:
+        """Count one more stage run."""
+        self._done += 1
+        share = min(100.0 * self._done / self._steps, 100.0)
+        update_progress_artifact(self._id, progress=share, description=f"{finished} done")
+
+
+def publish(campaign: Campaign, name: str, window: Window, results: Mapping[str, Any]) -> None:
+    """Create the artifacts of a finished campaign.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    name : str
+        Of the campaign.
+    window : Window
+    results : mapping of str to object
+        Output of each stage by the name of its function.
+    """
+    contents = gather(
+        campaign,
+        name,
+        PRODUCT_VERSION,
+        window,
+        results["ingest"],
+        results["train"],
+        results["explore"],
+        results["merge_screened"],
+        results["assign_templates"],
+        results["filter_by_energy"],
+        results["hand_off"],
+    )
+    page = campaign.root / results["write_report"].page.path
+    create_markdown_artifact(funnel_markdown(contents), key="agd-funnel", description=name)
+    with (page.parent / "candidates.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))[:TABLE_ROWS]
+    create_table_artifact(rows, key="agd-candidates", description="best candidates first")
+    create_link_artifact(page.resolve().as_uri(), key="agd-report", link_text=str(page))
+
+
+def funnel_markdown(contents: Contents) -> str:
+    """Return the funnel as a Markdown table with its picture."""
+    generators = sorted({g for _, _, by in contents.steps for g in by})
+    rows = [["step", "compositions", *generators]]
+    for step, count, by in contents.steps:
+        rows.append([step, f"{count:,}", *(f"{by.get(g, 0):,}" for g in generators)])
+    picture = base64.b64encode(funnel(contents.steps).encode()).decode()
+    return (
+        f"# {contents.name}\n\n{markdown_table(rows)}\n\n"
+        f"![funnel](data:image/svg+xml;base64,{picture})\n"
+    )
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows, the first of them the head, as a Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "| --- " + "| ---: " * (len(rows[0]) - 1) + "|")
+    return "\n".join(lines)

@@ -1,0 +1,166 @@
+"""``agd``: the small command line of the product, for what Prefect's own has no command.
+
+In: words. Out: exit status 0, or the code of the error, whose message goes to stderr. Everything
+heavy is imported inside a command, so that ``agd --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from structure.errors import AgdError
+
+app = typer.Typer(
+    help="Active generative design of inorganic materials.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[
+    str, typer.Argument(help="A shipped campaign (flows/configs) or the path of a YAML file.")
+]
+Directory = Annotated[
+    Path | None,
+    typer.Option("--campaign", "-c", help="Campaign directory; default campaigns/<name>."),
+]
+
+
+@app.command()
+def run(
+    config: Config = "agd-bandgap",
+    campaign: Directory = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting, e.g. --set explore.budget=100; may be repeated."),
+    ] = None,
+    oracle_calls: Annotated[
+        int | None, typer.Option(min=1, help="Labels the search may ask for.")
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0, help="Wall time; the next run goes on from there.")
+    ] = None,
+    nights: Annotated[
+        bool,
+        typer.Option(help="A series of nights: see docs/guide/schedule.md."),
+    ] = False,
+    local: Annotated[bool, typer.Option(help="Without Prefect, in this process.")] = False,
+) -> None:
+    """Run a campaign, or go on with it; the same command resumes a killed one."""
+    from flows.config import parse_overrides
+    from flows.plan import planned
+
+    overrides = parse_overrides(settings or [])
+    place = str(campaign) if campaign else None
+    plan = planned(config, place, overrides, oracle_calls, nights)
+    if local:
+        from flows.local import run_here
+
+        status = run_here(plan, hours, typer.echo)
+    else:
+        from flows.launch import launch
+
+        parameters: dict[str, Any] = {
+            "config": config,
+            "campaign": place,
+            "overrides": overrides,
+            "oracle_calls": oracle_calls,
+            "hours": hours,
+            "nights": nights,
+        }
+        status = launch(parameters, plan.root / "campaign.log", typer.echo)
+    if status == 0:
+        from flows.standing import closing_words
+
+        typer.echo(closing_words(plan.root))
+    raise typer.Exit(status)
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port of the server and its pages.")] = 4200,
+    overnight: Annotated[bool, typer.Option(help="Switch the shipped schedules on.")] = False,
+) -> None:
+    """Keep a Prefect server with web pages, a worker and all deployments up."""
+    from flows import launch
+
+    raise typer.Exit(launch.serve(port, overnight, typer.echo))
+
+
+@app.command()
+def stages() -> None:
+    """Print the stages of the pipeline in order."""
+    import tasks
+
+    typer.echo((tasks.__doc__ or "").strip())
+
+
+@app.command()
+def status(
+    campaign: Annotated[Path, typer.Argument(help="Campaign directory.")],
+) -> None:
+    """Print how far a campaign is: finished stages, labels, candidates, jobs."""
+    from flows.standing import standing
+
+    typer.echo(standing(campaign))
+
+
+@app.command()
+def why(
+    formula: Annotated[str, typer.Argument(help="For example SrYF5.")],
+    campaign: Annotated[Path, typer.Option("--campaign", "-c", help="Campaign directory.")],
+) -> None:
+    """Print the story of one composition through every stage of a campaign."""
+    from tasks._story import story_of
+
+    for line in story_of(campaign, formula):
+        typer.echo(line)
+
+
+@app.command()
+def report(
+    campaign: Annotated[Path, typer.Argument(help="Campaign directory.")],
+) -> None:
+    """Write the report of a finished campaign again."""
+    from flows.local import rewrite_report
+
+    typer.echo(f"wrote {rewrite_report(campaign)}")
+
+
+@app.command()
+def doctor() -> None:
+    """Check this environment and say what to do about what is missing."""
+    from flows.doctor import diagnose
+
+    raise typer.Exit(diagnose(typer.echo))
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option(help="Show tracebacks and debug messages.")] = False,
+) -> None:
+    """Take what holds for every command."""
+    context.obj = debug
+    if debug:
+        logging.basicConfig(level=logging.DEBUG)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except AgdError as error:
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"agd: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("agd: stopped; the same command goes on from here", err=True)
+        sys.exit(130)

@@ -1,0 +1,218 @@
+"""The campaign's configuration: serves every step, in one YAML file.
+
+In: the name of a shipped campaign or a YAML path, and dotted overrides. Out: a frozen
+`CampaignConfig` composed of each stage's own config. A key nobody knows is an error that names the
+nearest one; everything else has a default.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from structure.errors import ConfigError
+from tasks._handles import Window
+from tasks.explore import ExploreConfig
+from tasks.filter import FilterConfig
+from tasks.handoff import HandoffConfig
+from tasks.ingest import IngestConfig
+from tasks.report import ReportConfig
+from tasks.sample import SampleConfig
+from tasks.screen import ScreenConfig
+from tasks.template import TemplateConfig
+from tasks.train import TrainConfig
+
+
+class CampaignConfig(BaseModel):
+    """Everything a campaign depends on; frozen into its directory when it begins.
+
+    Attributes
+    ----------
+    name : str
+        Lower case letters, digits and dashes; also the default directory under ``campaigns/``.
+    seed : int
+        The one seed; every stage part draws from a generator derived from it.
+    window : Window
+        The band gaps wanted.
+    ingest, train, explore, sample, screen, template, filter, handoff, report
+        One section a stage, described beside the stage's code.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    seed: int = Field(default=0, ge=0)
+    window: Window = Window()
+    ingest: IngestConfig = IngestConfig()
+    train: TrainConfig = TrainConfig()
+    explore: ExploreConfig = ExploreConfig()
+    sample: SampleConfig = SampleConfig()
+    screen: ScreenConfig = ScreenConfig()
+    template: TemplateConfig = TemplateConfig()
+    filter: FilterConfig = FilterConfig()
+    handoff: HandoffConfig = HandoffConfig()
+    report: ReportConfig = ReportConfig()
+
+
+def shipped_configs() -> list[str]:
+    """Return the names of the campaigns in ``flows/configs``, sorted."""
+    files = resources.files("flows.configs").iterdir()
+    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+
+
+def load_config(source: str, overrides: Mapping[str, Any] | None = None) -> CampaignConfig:
+    """Read a campaign's configuration.
+
+    Parameters
+    ----------
+    source : str
+        Name of a shipped campaign, e.g. ``"agd-bandgap"``, or the path of a YAML file.
+    overrides : mapping of str to object, optional
+        Values by dotted key, e.g. ``{"explore.budget": 100}``.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, a key is unknown or a value does not fit.
+    """
+    text, place = _read(source)
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"the file is not valid YAML: {' '.join(str(error).split())}",
+            where=place,
+            fix="Correct the line named above.",
+        ) from error
+    if not isinstance(document, dict):
+        raise ConfigError(
+            "a campaign file holds keys and values at its top level",
+            where=place,
+            fix="Begin with `name: my-campaign`; flows/configs/agd-bandgap.yaml is a full example.",
+        )
+    for key, value in (overrides or {}).items():
+        _set(document, key, value)
+    return validated(document, place)
+
+
+def validated(document: Mapping[str, Any], place: str) -> CampaignConfig:
+    """Check a configuration given as plain data.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or a value does not fit.
+    """
+    known = sorted(valid_keys(CampaignConfig))
+    for key in _keys(document, CampaignConfig):
+        if key not in known:
+            raise ConfigError(f"unknown setting '{key}'", where=place, fix=_nearest(key, known))
+    try:
+        return CampaignConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(
+            "; ".join(_complaint(e) for e in error.errors()),
+            where=place,
+            fix="Correct the value; docs/guide/cli.md says where each setting is described.",
+        ) from error
+
+
+def parse_overrides(settings: Iterable[str]) -> dict[str, Any]:
+    """Turn ``key=value`` words into overrides; values are read as YAML.
+
+    Raises
+    ------
+    ConfigError
+        If a word has no ``=`` or its value is not YAML.
+    """
+    overrides = {}
+    for word in settings:
+        key, equals, value = word.partition("=")
+        try:
+            if not equals or not key.strip():
+                raise ValueError("there is no '='")
+            overrides[key.strip()] = yaml.safe_load(value)
+        except (ValueError, yaml.YAMLError) as error:
+            raise ConfigError(
+                f"the setting {word!r} is not key=value",
+                where="--set",
+                fix="Write for example `--set explore.budget=100`.",
+            ) from error
+    return overrides
+
+
+def valid_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key of a config model, sections included."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if _is_section(field.annotation):
+            yield from valid_keys(field.annotation, f"{prefix}{name}.")
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _keys(document: Mapping[str, Any], model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys a document uses, down to where a model has no sections."""
+    for name, value in document.items():
+        yield f"{prefix}{name}"
+        field = model.model_fields.get(str(name))
+        if field is not None and _is_section(field.annotation) and isinstance(value, Mapping):
+            yield from _keys(value, field.annotation, f"{prefix}{name}.")
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    """Say which known key was probably meant: the same last word, or the nearest spelling."""
+    last = key.rpartition(".")[2]
+    by_place = {k.rpartition(".")[2]: k for k in reversed(known)}
+    found = difflib.get_close_matches(key, known, 1, 0.75)
+    if not found and (near := difflib.get_close_matches(last, by_place, 1, 0.6)):
+        found = [by_place[near[0]]]
+    if found:
+        return f"Did you mean '{found[0]}'?"
+    section = key.partition(".")[0]
+    inside = [k for k in known if k.startswith(f"{section}.")] or [k for k in known if "." not in k]
+    return f"Settings there are: {', '.join(inside)}."
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"]) or "the file"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return f"'{place}' is missing"
+    return f"'{place}' is {error['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _set(document: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = document.get(section)
+        if not isinstance(inner, dict):
+            inner = document[section] = {}
+        document = inner
+    document[last] = value
+
+
+def _read(source: str) -> tuple[str, str]:
+    """Return the text of a configuration and the place to name in messages."""
+    if source in shipped_configs():
+        file = resources.files("flows.configs") / f"{source}.yaml"
+        return file.read_text(encoding="utf-8"), f"{source}.yaml"
+    path = Path(source)
+    try:
+        return path.read_text(encoding="utf-8"), source
+    except (OSError, UnicodeDecodeError) as error:
+        close = difflib.get_close_matches(source, shipped_configs(), 1)
+        raise ConfigError(
+            f"there is no campaign of this name and no readable file: {error}",
+            where=source,
+            fix=(f"Did you mean '{close[0]}'? " if close else "")
+            + f"Shipped campaigns: {', '.join(shipped_configs())}.",
+        ) from error

@@ -1,0 +1,33 @@
+"""Sub-flow ``agd-explore``: the active-learning loop as a run of its own within a campaign's run.
+
+In: an open campaign. Out: a runner of the explore stage that Prefect shows beside the other stages,
+with its iterations in its log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prefect import flow
+
+from tasks._campaign import Campaign
+from tasks._outputs import Explored
+from tasks.explore import explore
+
+
+def as_subflow(campaign: Campaign) -> Callable[..., Explored]:
+    """Return the explore stage as a Prefect flow of the stage's inputs.
+
+    Ask, decode, label and tell happen inside the stage, each iteration one part of the ledger, so
+    that a killed loop goes on at its last iteration.
+    """
+
+    @flow(name="agd-explore", flow_run_name="explore", persist_result=False)
+    def run_explore(inputs: list[Any]) -> Explored:
+        return explore(campaign, *inputs)
+
+    def run(*inputs: Any) -> Explored:
+        return run_explore(list(inputs))
+
+    return run

@@ -1,0 +1,65 @@
+"""Nights: a series of campaigns, each starting from what came back of the ones before.
+
+In: a series directory and a configuration. Out: the configuration and directory of tonight's
+campaign: last night's while that is unfinished, otherwise a new one that takes the finished
+calculations of all earlier nights as labels and proposes none of their compounds again.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from flows.config import CampaignConfig, validated
+from structure.errors import CampaignError
+from tasks._ledger import Ledger
+
+
+def tonight(series: Path, config: CampaignConfig) -> tuple[CampaignConfig, Path]:
+    """Choose tonight's campaign.
+
+    Parameters
+    ----------
+    series : Path
+        Directory of the series; nights lie in it as ``night-0001``, ``night-0002``...
+    config : CampaignConfig
+        Of the next new night. An unfinished night keeps the one it began with.
+
+    Returns
+    -------
+    config : CampaignConfig
+        A new night's seed is the configured one plus the nights before it.
+    root : Path
+        Campaign directory. Two runs that choose at once choose the same, and its lock lets one in.
+
+    Raises
+    ------
+    CampaignError
+        If the last night's campaign.json is damaged.
+    """
+    nights = sorted(p for p in series.glob("night-[0-9][0-9][0-9][0-9]") if p.is_dir())
+    begun = [night for night in nights if (night / "campaign.json").exists()]
+    if begun and not _finished(begun[-1]):
+        return _frozen(begun[-1]), begun[-1]
+    earlier = tuple(f"../{night.name}" for night in begun)
+    ingest = config.ingest.model_copy(update={"earlier": earlier})
+    new = config.model_copy(update={"seed": config.seed + len(begun), "ingest": ingest})
+    return new, series / f"night-{len(begun) + 1:04d}"
+
+
+def _finished(night: Path) -> bool:
+    ledger = Ledger.in_folder(night)
+    try:
+        return ledger.fact("finished") is not None
+    finally:
+        ledger.close()
+
+
+def _frozen(night: Path) -> CampaignConfig:
+    path = night / "campaign.json"
+    try:
+        return validated(json.loads(path.read_text())["config"], str(path))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CampaignError(
+            "campaign.json is damaged", where=path, fix="Restore it, or move this night away."
+        ) from error

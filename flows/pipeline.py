@@ -1,0 +1,154 @@
+"""The whole campaign, stage after stage: what both the Prefect flow and ``agd run --local`` do.
+
+In: a configuration, a campaign directory, and a way to run one stage (a plain call, or a Prefect
+task). Out: a directory with candidates, job directories and a report. Nothing here needs Prefect.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from flows.config import CampaignConfig
+from flows.plan import Plan
+from structure.errors import AgdError
+from structure.files import write_text
+from tasks._campaign import BudgetUsed, Campaign
+from tasks._outputs import Reported
+from tasks.explore import explore
+from tasks.filter import filter_by_energy
+from tasks.handoff import hand_off
+from tasks.ingest import ingest
+from tasks.report import write_report
+from tasks.sample import sample_shard
+from tasks.screen import merge_screened, screen_shard
+from tasks.template import assign_templates
+from tasks.train import refit_screening, train
+
+logger = logging.getLogger(__name__)
+Output = TypeVar("Output")
+
+OUR_LOGGERS = ("flows", "tasks", "models")
+
+
+class Run(Protocol):
+    """Runs one stage function on its inputs, with the campaign as first argument."""
+
+    def __call__(self, stage: Callable[..., Output], *inputs: Any) -> Output:
+        """Return what the stage returns."""
+        ...
+
+
+def plainly(campaign: Campaign) -> Run:
+    """Return a runner that makes plain function calls."""
+
+    def run(stage: Callable[..., Output], *inputs: Any) -> Output:
+        return stage(campaign, *inputs)
+
+    return run
+
+
+def run_campaign(campaign: Campaign, config: CampaignConfig, run: Run) -> Reported:
+    """Run a campaign from where it stands to its report.
+
+    Parameters
+    ----------
+    campaign : Campaign
+        Open; what its ledger has as finished is taken from there, not done again.
+    config : CampaignConfig
+    run : Run
+    """
+    c, window = config, config.window
+    ingested = run(ingest, c.ingest)
+    trained = run(train, c.train, ingested)
+    explored = run(explore, c.explore, window, ingested, trained)
+    screening = run(refit_screening, c.train, ingested, explored.visited, trained)
+
+    shards = []
+    for shard in range(c.sample.shards):
+        drawn = run(sample_shard, c.sample, trained, shard)
+        shards.append(run(screen_shard, c.screen, window, ingested, drawn, screening, shard))
+    screened = run(merge_screened, c.screen, window, shards, ingested, explored, screening)
+
+    templated = run(assign_templates, c.template, ingested, screened)
+    filtered = run(filter_by_energy, c.filter, templated, trained)
+    handed_off = run(hand_off, c.handoff, filtered, trained)
+    upstream = (ingested, trained, explored, screened, templated, filtered, handed_off)
+    reported = run(write_report, c.report, window, *upstream, c.name)
+    campaign.ledger.set_fact("finished", reported.page.sha256)
+    return reported
+
+
+@contextmanager
+def opened(plan: Plan, hours: float | None = None) -> Iterator[Campaign]:
+    """Open a campaign directory for a run, with its log; say how to go on if the run fails.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to run, where, and the command that resumes it, which is written into
+        ``report/FAILED.md`` if the run fails.
+    hours : float, optional
+        Wall time after which no further stage part is begun.
+
+    Raises
+    ------
+    AgdError
+        If the directory cannot be opened; see `Campaign`.
+    """
+    config = plan.config
+    with Campaign(plan.root, config.model_dump(mode="json"), config.seed) as campaign:
+        if hours is not None:
+            campaign.deadline = time.monotonic() + 3600.0 * hours
+        failed = plan.root / "report" / "FAILED.md"
+        with _logging_to(plan.root / "campaign.log"):
+            logger.info("campaign %s in %s", config.name, plan.root)
+            try:
+                yield campaign
+            except BudgetUsed as stop:
+                logger.info("%s", stop)
+                raise
+            except BaseException as error:
+                logger.error("the run failed: %s", error or type(error).__name__)
+                write_text(failed, _failure(error, plan.again))
+                raise
+        failed.unlink(missing_ok=True)
+
+
+def stage_runs(config: CampaignConfig) -> int:
+    """Return how many stage functions `run_campaign` runs."""
+    return 9 + 2 * config.sample.shards
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Append what our packages log to a file, one line an event."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+    loggers = [logging.getLogger(name) for name in OUR_LOGGERS]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.addHandler(handler)
+        one.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for one, level in zip(loggers, levels, strict=True):
+            one.removeHandler(handler)
+            one.setLevel(level)
+        handler.close()
+
+
+def _failure(error: BaseException, again: str) -> str:
+    what = str(error) if isinstance(error, AgdError) else f"{type(error).__name__}: {error}"
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    return (
+        f"# The last run failed\n\n{when}\n\n```\n{what}\n```\n\n"
+        "Finished work is kept. After correcting the cause, go on with\n\n"
+        f"```\n{again}\n```\n"
+    )
