@@ -1,0 +1,401 @@
+# ruff: noqa: UP006, UP035, UP045, T201, B905
+"""Run one VASP job directory: serves the hand-off step, on the cluster, as one copied file.
+
+In: a job directory with ``ticket.json`` and its step folders. Out: finished steps, ``STATUS.json``
+and, last of all, an empty ``DONE`` or ``FAILED``. Needs only Python 3.6's standard library and a
+VASP command; custodian is used where it can be imported. It may be killed at any moment and be
+started again.
+
+Exit codes: 0 done, 20 no POTCAR, 21 something around the calculation is broken, 30 the calculation
+failed, 75 stopped at the wall-time limit (submit again), 76 the job runs elsewhere.
+"""
+
+import contextlib
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Dict, Iterator, NamedTuple, Optional
+
+NO_POTCAR, BROKEN, FAILED, STOPPED, ELSEWHERE = 20, 21, 30, 75, 76
+FORCE_SLACK = 1.0001
+"""VASP compares unrounded forces; its XML has rounded ones."""
+LAUNCHES_THAT_END_BADLY = 2
+"""A step that crashes, or whose electrons do not converge, is tried once more (chosen)."""
+OUTPUTS = ("vasprun.xml", "OUTCAR", "OSZICAR", "CONTCAR", "STOPCAR", "XDATCAR", "ABORTED")
+NOT_SENT_BACK = ("POTCAR", "POTCAR.orig", "WAVECAR", "CHGCAR", "CHG", "LOCPOT", "PROCAR")
+TEXTS = ("vasprun.xml", "OUTCAR", "vasp.out", "XDATCAR", "EIGENVAL", "DOSCAR")
+ALGO_LADDER = {"FAST": "Normal", "NORMAL": "All"}
+"""What to try after electrons did not converge, where custodian is not there to decide."""
+
+
+class Verdict(NamedTuple):
+    """What became of one launch of a step; code 0 is a good result."""
+
+    code: int
+    sentence: str
+
+
+class StopError(Exception):
+    """Ends the run with an exit code; state and reason go to STATUS.json."""
+
+    def __init__(self, exit_code: int, state: str, code: int, sentence: str):
+        super().__init__(sentence)
+        self.exit_code, self.state, self.verdict = exit_code, state, Verdict(code, sentence)
+
+
+class Clock:
+    """Knows when the scheduler wants us to stop: by its signal, or by the time we were given."""
+
+    def __init__(self) -> None:
+        self.warning = float(os.environ.get("AGD_WARNING_S", "600"))
+        started = float(os.environ.get("AGD_STARTED") or time.time())
+        hours = float(os.environ.get("AGD_HOURS") or "0")
+        left = hours * 3600.0 - self.warning - max(0.0, time.time() - started)
+        self.deadline = time.monotonic() + left if hours > 0 else float("inf")
+        self.signalled = False
+        for name in ("SIGUSR1", "SIGTERM", "SIGINT", "SIGXCPU"):
+            signal.signal(getattr(signal, name), lambda *_: setattr(self, "signalled", True))
+
+    def over(self) -> bool:
+        """Return whether to stop now."""
+        return self.signalled or time.monotonic() >= self.deadline
+
+
+class Status:
+    """STATUS.json: written by rename; its modification time is the heartbeat."""
+
+    def __init__(self, job: Path):
+        self.path = job / "STATUS.json"
+        self.data = json.loads(self.path.read_text(encoding="utf-8"))
+
+    def move(self, state: str, verdict: Optional[Verdict] = None, step: str = "") -> None:
+        """Enter a state and keep the history."""
+        code, sentence = verdict or (0, "")
+        self.data.update(state=state, step=step, code=code or None, sentence=sentence)
+        entry = {"state": state, "step": step, "at": int(time.time()), "host": socket.gethostname()}
+        self.data["history"] = [*self.data["history"], entry][-100:]
+        self.write()
+
+    def write(self) -> None:
+        """Replace the file in one step."""
+        write_whole(self.path, json.dumps(self.data, indent=1, sort_keys=True) + "\n")
+
+    def beat(self, every_s: float) -> None:
+        """Show that the job is alive."""
+        if time.time() - self.path.stat().st_mtime >= every_s:
+            os.utime(str(self.path))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is either complete or as it was."""
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    with temporary.open("w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(path)
+
+
+@contextlib.contextmanager
+def alone(job: Path, patience_s: float) -> Iterator[None]:
+    """Hold the job's lock, which dies with this process, and end what a killed run left behind."""
+    elsewhere = StopError(ELSEWHERE, "", 0, "this job is running elsewhere")
+    with (job / "LOCK").open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise elsewhere from None
+        except OSError:  # a file system without locks: the heartbeat has to do
+            status = Status(job)
+            fresh = time.time() - status.path.stat().st_mtime < patience_s
+            if fresh and status.data["state"] == "RUNNING":
+                raise elsewhere from None
+        token = f"AGD_JOB={job.resolve()}\0".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if token in (process / "environ").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
+        yield
+
+
+def parsable(poscar: Path) -> bool:
+    """Return whether a CONTCAR is complete: cell, species, and a line of numbers for every atom."""
+    try:
+        lines = poscar.read_text().splitlines()
+        cell = [[float(x) for x in line.split()[:3]] for line in lines[2:5]]
+        atoms = sum(int(n) for n in lines[6].split())
+        start = 9 if lines[7].strip()[:1] in ("s", "S") else 8
+        sites = [[float(x) for x in line.split()[:3]] for line in lines[start : start + atoms]]
+        whole = float(lines[1]) != 0 and all(any(row) for row in cell)
+    except (OSError, ValueError, IndexError):
+        return False
+    finite = all(len(row) == 3 and all(abs(x) < 1e6 for x in row) for row in cell + sites)
+    return whole and finite and len(cell) == 3 and len(sites) == atoms > 0
+
+
+def judge(folder: Path, relaxes: bool) -> Verdict:
+    """Judge a step from its vasprun.xml: complete, electrons converged, ions converged."""
+    try:
+        run = read_run(folder / "vasprun.xml")
+    except (ElementTree.ParseError, ValueError, OSError) as error:
+        return Verdict(200, f"vasprun.xml is missing, cut off or damaged: {error}")
+    if not run["calculations"] or (folder / "ABORTED").exists():
+        return Verdict(200, "vasprun.xml holds no finished calculation")
+    if run["cycles"] >= run["NELM"] > 1:
+        return Verdict(210, f"electrons did not converge in {run['NELM']} cycles")
+    if relaxes:
+        if run["EDIFFG"] < 0 and run["force"] > -run["EDIFFG"] * FORCE_SLACK:
+            return Verdict(220, f"the largest force is {run['force']:.4f} eV/A")
+        if run["calculations"] >= run["NSW"] > 1:
+            return Verdict(220, f"ions did not converge in {run['NSW']} steps")
+    return Verdict(0, "")
+
+
+def read_run(path: Path) -> Dict[str, Any]:
+    """Return what `judge` needs, reading the XML as a stream."""
+    run = {"calculations": 0, "cycles": 0, "force": 0.0, "NELM": 60, "NSW": 0, "EDIFFG": 0.0}
+    wanted = {"NELM": int, "NSW": int, "EDIFFG": float}  # type: Dict[str, Any]
+    inside = [""]
+    for event, node in ElementTree.iterparse(str(path), events=("start", "end")):
+        if event == "start":
+            inside.append(node.tag)
+            continue
+        inside.pop()
+        name = node.get("name", "")
+        if node.tag == "i" and "parameters" in inside and name in wanted:
+            run[name] = wanted[name](node.text)
+        elif node.tag == "calculation":
+            lines = [v.text.split() for v in node.findall("varray[@name='forces']/v")]
+            run["force"] = max((sum(float(x) ** 2 for x in v) ** 0.5 for v in lines), default=0.0)
+            run["calculations"] += 1
+            run["cycles"] = len(node.findall("scstep"))
+            node.clear()
+        elif node.tag in ("eigenvalues", "dos", "projected", "kpoints", "primitive_cell"):
+            node.clear()
+    return run
+
+
+def potcar_for(folder: Path, job: Path) -> Dict[str, Any]:
+    """Put the POTCAR that POTCAR.spec names into the step folder; return its titles and hash."""
+
+    def refuse(sentence: str) -> StopError:
+        return StopError(NO_POTCAR, "BROKEN", NO_POTCAR, sentence)
+
+    symbols = (folder / "POTCAR.spec").read_text().split()
+    target, library = folder / "POTCAR", os.environ.get("AGD_POTCARS", "")
+    if not target.exists() and (job / "POTCAR").exists():
+        shutil.copyfile(str(job / "POTCAR"), str(target))
+    if not target.exists() and library:
+        parts = [Path(library).expanduser() / symbol / "POTCAR" for symbol in symbols]
+        missing = [symbol for symbol, part in zip(symbols, parts) if not part.is_file()]
+        if missing:
+            raise refuse(f"{library} has no {missing[0]}/POTCAR")
+        write_whole(target, "".join(part.read_text(errors="replace") for part in parts))
+    if not target.exists() or not target.stat().st_size:
+        raise refuse(
+            "POTCAR is missing: set AGD_POTCARS in cluster.env to the folder of your licensed "
+            f"potentials, or put a POTCAR of {' '.join(symbols)} into the job folder"
+        )
+    content = target.read_bytes()
+    lines = [line.strip() for line in content.decode(errors="replace").splitlines()]
+    titles = [line.split("=", 1)[1].strip() for line in lines if line.startswith("TITEL")]
+    named = [[*title.split(), "", ""][1] for title in titles]
+    if named != symbols:
+        raise refuse(f"POTCAR holds {' '.join(named)}, wanted {' '.join(symbols)}")
+    return {"titel": titles, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def prepare(job: Path, step: Dict[str, Any]) -> None:
+    """Put geometry and charge density into a step folder, and clear what a former launch left."""
+    folder = job / step["name"]
+    if step["relaxes"] and parsable(folder / "CONTCAR"):
+        write_whole(folder / "POSCAR", (folder / "CONTCAR").read_text())
+    elif step["structure_from"] and not parsable(folder / "POSCAR"):
+        source = job / step["structure_from"] / "CONTCAR"
+        if not parsable(source):
+            raise StopError(BROKEN, "BROKEN", 200, f"{step['structure_from']}/CONTCAR is unusable")
+        write_whole(folder / "POSCAR", source.read_text())
+    if step["density_from"] and not (folder / "CHGCAR").exists():
+        source = job / step["density_from"] / "CHGCAR"
+        if not source.exists():
+            raise StopError(BROKEN, "BROKEN", 200, f"{step['density_from']}/CHGCAR is gone")
+        (folder / "CHGCAR").symlink_to(f"../{step['density_from']}/CHGCAR")
+    for name in OUTPUTS:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).unlink()
+
+
+def launch(job: Path, folder: Path, ticket: Dict[str, Any], status: Status, clock: Clock) -> bool:
+    """Run VASP in a step folder; return whether it had to be stopped at the wall-time limit."""
+    limits = ticket["limits"]
+    command = shlex.split(os.environ.get("AGD_VASP", "vasp_std"))
+    if has_custodian():
+        wrapper = Path(__file__).resolve().with_name("custodian_vasp.py")
+        command = [sys.executable, str(wrapper), *command]
+    marks = {"AGD_JOB": str(job.resolve()), "AGD_CORRECTIONS": str(limits["corrections"])}
+    where = {"cwd": str(folder), "env": dict(os.environ, **marks)}  # type: Dict[str, Any]
+    with (folder / "vasp.out").open("ab") as out:
+        child = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, **where)
+    began, rung = 0.0, 0
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = child.wait(timeout=1.0)
+            break
+        status.beat(limits["heartbeat_s"])
+        if clock.over():
+            began = began or time.monotonic()
+            rung = ask_to_stop(folder, child, time.monotonic() - began, clock.warning, rung)
+    if code in (126, 127) and not (folder / "OUTCAR").exists():
+        sentence = f"the VASP command ended with code {code}; is its module loaded?"
+        raise StopError(BROKEN, "BROKEN", BROKEN, sentence)
+    return bool(began)
+
+
+def ask_to_stop(folder: Path, child: Any, waited: float, warning: float, rung: int) -> int:
+    """Stop after this ionic step, then after this electronic step, then at once."""
+    waits = ((0.0, "LSTOP = .TRUE.\n"), (0.4, "LABORT = .TRUE.\n"), (0.8, ""))
+    if rung == len(waits) or waited < warning * waits[rung][0]:
+        return rung
+    if waits[rung][1]:
+        if rung:
+            (folder / "ABORTED").touch()
+        write_whole(folder / "STOPCAR", waits[rung][1])
+    else:
+        end(child)
+    return rung + 1
+
+
+def end(child: Any) -> None:
+    """End VASP; under SLURM its job step first, or later steps of the allocation would hang."""
+    allocation = os.environ.get("SLURM_JOB_ID")
+    if allocation and shutil.which("scancel") and shutil.which("squeue"):
+        query = ["squeue", "--noheader", "--steps", "--job", allocation, "--format=%i"]
+        for name in subprocess.check_output(query).decode().split():
+            if name.rpartition(".")[2].isdigit():
+                subprocess.run(["scancel", name])
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def has_custodian() -> bool:
+    """Return whether custodian is installed and wanted."""
+    return bool(os.environ.get("AGD_CUSTODIAN", "yes") == "yes" and find_spec("custodian"))
+
+
+def climb_ladder(folder: Path) -> Optional[Dict[str, str]]:
+    """Try the next ALGO after electrons did not converge; None when there is no other left."""
+    lines = (folder / "INCAR").read_text().splitlines()
+    for i, line in enumerate(lines):
+        tag, _, value = (part.strip() for part in line.partition("="))
+        if tag == "ALGO" and value.upper() in ALGO_LADDER:
+            lines[i] = f"ALGO = {ALGO_LADDER[value.upper()]}"
+            write_whole(folder / "INCAR", "\n".join(lines) + "\n")
+            return {"tag": "ALGO", "from": value, "to": ALGO_LADDER[value.upper()]}
+    return None
+
+
+def run_step(
+    job: Path, step: Dict[str, Any], ticket: Dict[str, Any], status: Status, clock: Clock
+) -> Verdict:
+    """Run one step until it is good, hopeless, or out of time or attempts."""
+    folder, name = job / step["name"], step["name"]
+    attempts, bad_ends = status.data["attempts"], 0
+    verdict = judge(folder, step["relaxes"])
+    while verdict.code and attempts.get(name, 0) < ticket["limits"]["attempts"]:
+        if clock.over():
+            raise StopError(STOPPED, "RESTARTING", 0, f"no time is left for {name}")
+        status.data["potcar"] = potcar_for(folder, job)
+        if verdict.code == 210 and not has_custodian():
+            correction = climb_ladder(folder)
+            if correction is None:
+                return verdict
+            status.data["corrections"].append(dict(correction, step=name))
+        prepare(job, step)
+        attempts[name] = attempts.get(name, 0) + 1
+        status.move("RUNNING", step=name)
+        stopped = launch(job, folder, ticket, status, clock)
+        verdict = judge(folder, step["relaxes"])
+        if verdict.code and stopped and attempts[name] < ticket["limits"]["attempts"]:
+            raise StopError(STOPPED, "RESTARTING", 0, "stopped at the wall-time limit")
+        bad_ends += verdict.code in (200, 210)
+        if bad_ends >= LAUNCHES_THAT_END_BADLY:
+            return verdict
+    return verdict
+
+
+def tidy(job: Path, ticket: Dict[str, Any]) -> None:
+    """Compress texts, drop large files and the licensed POTCAR."""
+    for step in ticket["steps"]:
+        folder = job / step["name"]
+        for name in NOT_SENT_BACK:
+            with contextlib.suppress(FileNotFoundError):
+                (folder / name).unlink()
+        for source in [folder / name for name in TEXTS if (folder / name).exists()]:
+            packed = folder / f".tmp-{source.name}.gz"
+            with source.open("rb") as plain, gzip.open(str(packed), "wb", 6) as out:
+                shutil.copyfileobj(plain, out)
+            packed.replace(folder / f"{source.name}.gz")
+            source.unlink()
+
+
+def run_steps(job: Path, ticket: Dict[str, Any], status: Status) -> int:
+    """Run the steps that are not finished; the marker is the last thing written."""
+    clock = Clock()
+    if status.data["state"] == "FAILED":  # somebody took the marker away to try again
+        status.data["attempts"] = {}
+    for step in ticket["steps"]:
+        if step["name"] in status.data["finished"]:
+            continue
+        verdict = run_step(job, step, ticket, status, clock)
+        if verdict.code and step["required"]:
+            status.move("FAILED", verdict, step["name"])
+            (job / "FAILED").touch()
+            return FAILED
+        status.data["finished"].append(step["name"])
+        status.write()
+    tidy(job, ticket)
+    status.move("DONE")
+    (job / "DONE").touch()
+    return 0
+
+
+def run_job(job: Path) -> int:
+    """Run a job; whatever stops it is written into STATUS.json and said in a sentence."""
+    if (job / "DONE").exists() or (job / "FAILED").exists():
+        return 0 if (job / "DONE").exists() else FAILED
+    ticket = json.loads((job / "ticket.json").read_text(encoding="utf-8"))
+    try:
+        with alone(job, 10 * ticket["limits"]["heartbeat_s"]):
+            status = Status(job)
+            try:
+                return run_steps(job, ticket, status)
+            except StopError as stop:
+                status.move(stop.state, stop.verdict)
+                raise
+            except OSError as error:
+                sentence = f"{error.strerror or error}: {error.filename or ''}"
+                with contextlib.suppress(OSError):
+                    status.move("BROKEN", Verdict(BROKEN, sentence))
+                raise StopError(BROKEN, "BROKEN", BROKEN, sentence) from error
+    except StopError as stop:
+        print(f"{job.name}: {stop}", file=sys.stderr)
+        return stop.exit_code
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] != "run" or not Path(sys.argv[2], "ticket.json").is_file():
+        print("usage: runner.py run JOB-FOLDER", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(run_job(Path(sys.argv[2])))

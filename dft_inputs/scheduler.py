@@ -1,0 +1,166 @@
+"""What stands beside the job directories of a batch: serves the hand-off step.
+
+In: how the cluster is used. Out: the texts of ``cluster.env`` (the one file a person edits),
+``submit.sh``, ``array.sh``, ``run.sh``, ``runner.py``, ``README.txt`` and ``potcars.txt``. The
+scripts are files of this package, copied as they are; they need a POSIX shell and, to run a job,
+Python 3.6.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from importlib import resources
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BATCH_SCRIPTS = ("submit.sh", "array.sh", "runner.py", "custodian_vasp.py")
+"""Files of this package that every batch holds a copy of."""
+
+
+class ClusterSettings(BaseModel):
+    """First contents of ``cluster.env``; a person may change them there at any time.
+
+    Attributes
+    ----------
+    scheduler : {"slurm", "pbs", "shell"}
+        "shell" runs the jobs one after another where submit.sh is called.
+    account, partition : str
+        Charged account and partition (or PBS queue); empty leaves the cluster's default.
+    nodes, tasks_per_node : int
+    hours : int
+        Wall time of one job; 0 with scheduler "shell" means no limit.
+    warning_s : int
+        How long before that limit a job begins to stop.
+    at_once : int
+        Jobs of the array that may run at the same time.
+    setup : str
+        Shell command before every job, e.g. ``"module load vasp/6.4.3"``.
+    vasp : str
+        Command that runs VASP in the working directory.
+    potcars : str
+        Folder with one sub-folder a POTCAR symbol, on the cluster. Empty: POTCARs are put into the
+        job folders by hand.
+    python : str
+        Interpreter of the runner on the cluster, 3.6 or later.
+    custodian : bool
+        Use custodian where the interpreter has it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scheduler: Literal["slurm", "pbs", "shell"] = "slurm"
+    account: str = ""
+    partition: str = ""
+    nodes: int = Field(default=1, ge=1)
+    tasks_per_node: int = Field(default=32, ge=1)
+    hours: int = Field(default=24, ge=0)
+    warning_s: int = Field(default=600, ge=0)
+    at_once: int = Field(default=50, ge=1)
+    setup: str = ""
+    vasp: str = "srun vasp_std"
+    potcars: str = ""
+    python: str = "python3"
+    custodian: bool = True
+
+
+_EXPLAINED: dict[str, str] = {
+    "AGD_SCHEDULER": "slurm, pbs, or shell (one job after another, here)",
+    "AGD_ACCOUNT": "account that is charged; empty: the default one",
+    "AGD_PARTITION": "partition or queue; empty: the default one",
+    "AGD_NODES": "nodes a job",
+    "AGD_TASKS_PER_NODE": "MPI ranks a node",
+    "AGD_HOURS": "wall time of a job in hours; 0 with shell: no limit",
+    "AGD_WARNING_S": "seconds before that limit at which a job begins to stop",
+    "AGD_AT_ONCE": "jobs that may run at the same time",
+    "AGD_SETUP": "commands before every job, e.g. 'module load vasp/6.4.3'",
+    "AGD_VASP": "command that runs VASP in the working directory",
+    "AGD_POTCARS": "folder of your licensed potentials, one sub-folder a symbol",
+    "AGD_PYTHON": "Python 3.6 or later",
+    "AGD_CUSTODIAN": "yes: use custodian where that Python has it",
+}
+
+
+def cluster_env(settings: ClusterSettings) -> str:
+    """Return the text of ``cluster.env``, every line explained."""
+    values = settings.model_dump()
+    values["custodian"] = "yes" if settings.custodian else "no"
+    lines = ["# The only file to edit before `sh submit.sh`. Shell syntax."]
+    for name, explanation in _EXPLAINED.items():
+        value = str(values[name.removeprefix("AGD_").lower()])
+        lines += [f"# {explanation}", f"{name}={shlex.quote(value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def script(name: str) -> str:
+    """Return the text of one of the package's scripts."""
+    return (resources.files("dft_inputs") / name).read_text(encoding="utf-8")
+
+
+def potcars_text(functional: str, symbols: Iterable[str]) -> str:
+    """Return ``potcars.txt``: the union of symbols, and the command that assembles POTCARs."""
+    union = sorted(set(symbols))
+    return "\n".join(
+        [
+            f"These jobs need {len(union)} potentials of the family {functional}:",
+            "",
+            *union,
+            "",
+            "Set AGD_POTCARS in cluster.env to the folder that holds one sub-folder a symbol, and",
+            "every job assembles its own POTCAR. To see beforehand whether one is missing:",
+            "",
+            "  . ./cluster.env; sed -n '3,/^$/p' potcars.txt | while read -r s; do",
+            '    [ -z "$s" ] || [ -f "$AGD_POTCARS/$s/POTCAR" ] || echo "missing: $s"; done',
+            "",
+            "By hand, inside one step folder:",
+            "",
+            '  for s in $(cat POTCAR.spec); do cat "$AGD_POTCARS/$s/POTCAR"; done > POTCAR',
+            "",
+            "POTCARs are licensed: none is shipped here, and jobs delete theirs when done.",
+            "",
+        ]
+    )
+
+
+def readme_text(jobs: int, references: str | None) -> str:
+    """Return ``README.txt``: what the person at the cluster does.
+
+    Parameters
+    ----------
+    jobs : int
+    references : str or None
+        Path, from this folder, of the reference jobs that belong to it.
+    """
+    also = (
+        f" Copy {references} too and do the same there: formation energies need it."
+        if references
+        else ""
+    )
+    return "\n".join(
+        [
+            f"{jobs} VASP jobs, best candidate first in jobs.txt. Nothing here needs a network.",
+            f"1. Copy this folder to the cluster (rsync -a).{also}",
+            "2. Edit cluster.env: account, partition, modules, VASP command, AGD_POTCARS.",
+            "3. sh submit.sh --dry-run, then sh submit.sh. It may be repeated at any time.",
+            "4. Watch: ls -d *--*/DONE *--*/FAILED; STATUS.json says state and reason.",
+            "5. Copy the folder back to where it came from, any time, and run agd collect there.",
+            "",
+        ]
+    )
+
+
+def batch_files(
+    settings: ClusterSettings,
+    functional: str,
+    symbols: Iterable[str],
+    jobs: int,
+    references: str | None = None,
+) -> dict[str, str]:
+    """Return everything that stands beside the job directories, file name to text."""
+    return {
+        **{name: script(name) for name in BATCH_SCRIPTS},
+        "cluster.env": cluster_env(settings),
+        "potcars.txt": potcars_text(functional, symbols),
+        "README.txt": readme_text(jobs, references),
+    }

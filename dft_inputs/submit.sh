@@ -1,0 +1,164 @@
+#!/bin/sh
+# Submits the jobs of this folder that are neither done, failed, cancelled nor submitted.
+#
+#   sh submit.sh              submit, or run one after another when AGD_SCHEDULER is shell
+#   sh submit.sh --dry-run    say what would be submitted
+#   sh submit.sh --again      also the jobs that failed; --again --code 210: only those with a code
+#   sh submit.sh --lost       also the jobs marked as submitted, after the scheduler lost them
+#
+# Killed at any moment, the same command goes on: a list that was written but not sent is sent
+# unless the scheduler knows its name.
+set -eu
+cd "$(dirname -- "$0")"
+dry=no again=no code='' lost=no
+while [ $# -gt 0 ]; do
+    case $1 in
+        --dry-run) dry=yes ;;
+        --again) again=yes ;;
+        --lost) lost=yes ;;
+        --code) shift; code=${1:?--code needs a number} ;;
+        *) sed -n '2,11s/^# \{0,1\}//p' "$0"; [ "$1" = --help ] && exit 0; exit 2 ;;
+    esac
+    shift
+done
+# shellcheck disable=SC1091
+. ./cluster.env
+batch=$(pwd)
+name=agd-$(basename "$batch")
+
+say() { printf '%s\n' "$*"; }
+
+pending() {  # writes the pending job folders, in order of priority
+    while IFS= read -r job; do
+        [ -f "$job/ticket.json" ] || continue
+        if [ -e "$job/DONE" ] || [ -e "$job/CANCELLED" ]; then continue; fi
+        if [ -e "$job/FAILED" ]; then
+            [ "$again" = yes ] || continue
+            [ -z "$code" ] || grep -q "\"code\": $code[,}]*\$" "$job/STATUS.json" || continue
+        fi
+        if [ -e "$job/SUBMITTED" ] && [ "$lost" = no ]; then continue; fi
+        say "$job"
+    done < jobs.txt
+}
+
+known() {  # prints the scheduler's id of the job of this name, if it has one
+    case $AGD_SCHEDULER in
+        slurm) squeue --noheader --name="$1" --format=%A | head -n 1 ;;
+        pbs) qselect -N "$1" | head -n 1 ;;
+    esac
+}
+
+send() {  # sends list number $1, of $2 jobs, as one array job and prints the scheduler's id
+    list=submitted/$1.list
+    count=$2
+    case $AGD_SCHEDULER in
+        slurm)
+            set -- --parsable --job-name="$name-$1" --array="1-$count%$AGD_AT_ONCE" \
+                --nodes="$AGD_NODES" --ntasks-per-node="$AGD_TASKS_PER_NODE" \
+                --time="$AGD_HOURS:00:00" --signal="B:USR1@$AGD_WARNING_S" --requeue \
+                --open-mode=append --output="submitted/$1-%a.out" \
+                --export="ALL,AGD_BATCH=$batch,AGD_LIST=$list"
+            [ -z "$AGD_ACCOUNT" ] || set -- "$@" --account="$AGD_ACCOUNT"
+            [ -z "$AGD_PARTITION" ] || set -- "$@" --partition="$AGD_PARTITION"
+            [ "$dry" = no ] || { say "sbatch $* array.sh"; return; }
+            sbatch "$@" array.sh | cut -d ';' -f 1
+            ;;
+        pbs)
+            number=$1
+            set -- -N "$name-$number" -l "select=$AGD_NODES:ncpus=$AGD_TASKS_PER_NODE" \
+                -l "walltime=$AGD_HOURS:00:00" -j oe -o "submitted/$number.out" \
+                -v "AGD_BATCH=$batch,AGD_LIST=$list"
+            # PBS refuses arrays of one element.
+            [ "$count" -eq 1 ] || set -- "$@" -r y -J "1-$count%$AGD_AT_ONCE"
+            [ -z "$AGD_ACCOUNT" ] || set -- "$@" -A "$AGD_ACCOUNT"
+            [ -z "$AGD_PARTITION" ] || set -- "$@" -q "$AGD_PARTITION"
+            [ "$dry" = no ] || { say "qsub $* array.sh"; return; }
+            qsub "$@" array.sh
+            ;;
+    esac
+}
+
+finish() {  # marks the jobs of list $1 as submitted under id $2
+    printf '%s\n' "$2" > "submitted/.$1.id" && mv "submitted/.$1.id" "submitted/$1.id"
+    while IFS= read -r job; do
+        if [ -e "$job/DONE" ]; then continue; fi
+        printf '%s\n' "$2" > "$job/.SUBMITTED" && mv "$job/.SUBMITTED" "$job/SUBMITTED"
+    done < "submitted/$1.list"
+    : > "submitted/$1.sent"
+}
+
+reopen() {  # forgets the verdict on job $1, so that the runner takes it up again
+    rm -f "$1/FAILED" "$1/SUBMITTED"
+}
+
+length() { wc -l < "$1" | tr -d ' '; }
+
+next() {  # prints the first number no list has yet
+    number=1
+    while [ -e "submitted/$(printf %04d "$number").list" ]; do number=$((number + 1)); done
+    printf %04d "$number"
+}
+
+case $AGD_SCHEDULER in
+    slurm | pbs | shell) ;;
+    *) say "AGD_SCHEDULER in cluster.env must be slurm, pbs or shell" >&2; exit 2 ;;
+esac
+
+if [ "$dry" = yes ]; then
+    jobs=$(pending)
+    [ -n "$jobs" ] || { say "nothing to submit"; exit 0; }
+    say "$jobs"
+    count=$(say "$jobs" | wc -l | tr -d ' ')
+    send "$(next)" "$count"
+    say "$count jobs would be submitted to $AGD_SCHEDULER; nothing was changed"
+    exit 0
+fi
+
+mkdir -p submitted
+if ! mkdir submitted/lock 2>/dev/null; then
+    holder=$(cat submitted/lock/pid 2>/dev/null || say 0)
+    if [ "$holder" != 0 ] && kill -0 "$holder" 2>/dev/null; then
+        say "another submit.sh (process $holder) is at work here" >&2
+        exit 1
+    fi
+fi
+say $$ > submitted/lock/pid
+trap 'rm -rf submitted/lock' EXIT
+trap 'exit 130' INT TERM HUP
+
+if [ "$AGD_SCHEDULER" = shell ]; then
+    pending > submitted/now.list
+    failed=0
+    while IFS= read -r job <&3; do
+        reopen "$job"
+        say "running $job"
+        sh "$job/run.sh" || { failed=$((failed + 1)); say "$job ended with code $?"; }
+    done 3< submitted/now.list
+    say "$failed of $(length submitted/now.list) jobs did not finish"
+    [ "$failed" -eq 0 ]
+    exit
+fi
+for list in submitted/[0-9]*.list; do  # what a killed submit.sh left
+    [ -f "$list" ] || continue
+    number=$(basename "$list" .list)
+    [ ! -f "submitted/$number.sent" ] || continue
+    id=$(cat "submitted/$number.id" 2>/dev/null || known "$name-$number")
+    [ -n "$id" ] || id=$(send "$number" "$(length "$list")")
+    [ -n "$id" ] || { say "the scheduler took no job" >&2; exit 1; }
+    finish "$number" "$id"
+    say "list $number: job $id"
+done
+
+number=$(next)
+pending > "submitted/.$number.list"
+if [ ! -s "submitted/.$number.list" ]; then
+    rm -f "submitted/.$number.list"
+    say "nothing to submit"
+    exit 0
+fi
+while IFS= read -r job; do reopen "$job"; done < "submitted/.$number.list"
+mv "submitted/.$number.list" "submitted/$number.list"
+id=$(send "$number" "$(length "submitted/$number.list")")
+[ -n "$id" ] || { say "the scheduler took no job" >&2; exit 1; }
+finish "$number" "$id"
+say "submitted $(length "submitted/$number.list") jobs as $id"
