@@ -172,8 +172,9 @@ class Ledger:
 
     def __init__(self, url: str):
         try:
-            self._engine = sa.create_engine(url, connect_args=_connect_args(url))
-            if url.startswith("sqlite"):
+            patience = {"timeout": 60} if url.startswith("sqlite") else {}
+            self._engine = sa.create_engine(url, connect_args=patience)
+            if patience:
                 sa.event.listen(self._engine, "connect", _durable_sqlite)
             _METADATA.create_all(self._engine)
         except sa.exc.SQLAlchemyError as error:
@@ -376,10 +377,6 @@ class Ledger:
                 {**r._mapping, "metrics": json.loads(r._mapping["metrics"])}
                 for r in connection.execute(sa.select(_MODELS).order_by(_MODELS.c.name))
             ]
-
-
-def _connect_args(url: str) -> dict[str, Any]:
-    return {"timeout": 60} if url.startswith("sqlite") else {}
 
 
 def _durable_sqlite(connection: Any, _record: Any) -> None:
