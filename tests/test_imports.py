@@ -1,0 +1,125 @@
+"""The picture of the design: who may import whom, and who may import Prefect or torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("structure", "models", "dft_inputs", "tasks", "flows")
+
+MAY_IMPORT = {
+    "structure": set(),
+    "models": {"structure"},
+    "dft_inputs": {"structure"},
+    "tasks": {"structure", "models", "dft_inputs"},
+    "flows": {"tasks"},
+}
+
+SHARED_WORDS = {"structure.errors", "structure.files"}
+"""Errors and safe writing are the vocabulary of every package, flows included."""
+
+LONGEST_MODULE = 400
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield what a module imports, anywhere in it, except for annotations only."""
+    tree = ast.parse(path.read_text())
+    annotations = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in annotations:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+            # `from tasks import _ledger` imports a module too.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def stage_of(module: str) -> str:
+    """Return the stage a module of tasks/ belongs to; '' for what all stages share."""
+    parts = module.split(".")
+    return "" if len(parts) < 2 or parts[1].startswith("_") else parts[1]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_follow_the_arrows_of_the_design(package):
+    allowed = MAY_IMPORT[package] | {package}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(package)
+        for name in imported(path)
+        if name.split(".")[0] in PACKAGES
+        and name.split(".")[0] not in allowed
+        and not any(name == w or name.startswith(f"{w}.") for w in SHARED_WORDS)
+    ]
+    assert not wrong
+
+
+def test_stages_never_import_each_other():
+    stages = {p.stem if p.suffix else p.name for p in (ROOT / "tasks").iterdir()}
+    wrong = []
+    for path in modules("tasks"):
+        own = path.relative_to(ROOT / "tasks").parts[0].removesuffix(".py")
+        for name in imported(path):
+            stage = stage_of(name) if name.startswith("tasks.") else ""
+            if stage in stages and stage != own:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", ["structure", "models", "dft_inputs"])
+def test_science_never_imports_prefect(package):
+    wrong = [p for p in modules(package) if any(n.split(".")[0] == "prefect" for n in imported(p))]
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", ["structure", "dft_inputs"])
+def test_structures_and_inputs_never_import_torch(package):
+    wrong = [p for p in modules(package) if any(n.split(".")[0] == "torch" for n in imported(p))]
+    assert not wrong
+
+
+def test_no_module_is_longer_than_the_limit():
+    lengths = {p: len(p.read_text().splitlines()) for k in PACKAGES for p in modules(k)}
+    assert not {str(p): n for p, n in lengths.items() if n > LONGEST_MODULE}
+
+
+def test_every_module_says_which_step_it_serves():
+    silent = [
+        p for k in PACKAGES for p in modules(k) if not ast.get_docstring(ast.parse(p.read_text()))
+    ]
+    assert not silent
+
+
+def test_the_command_line_answers_without_loading_anything_heavy():
+    heavy = ("torch", "prefect", "pymatgen", "lightgbm", "smact", "pandas", "sqlalchemy")
+    code = f"import sys, flows.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_local_campaign_loads_no_prefect():
+    code = "import sys, flows.local; print('prefect' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.strip() == "False"
