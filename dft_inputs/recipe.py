@@ -77,13 +77,14 @@ class GpawSettings(_Frozen):
     """Largest distance between neighbouring points of the Gamma-centred mesh (with 2 pi)."""
     smearing_eV: float = 0.05
     """Width of the Fermi-Dirac occupations; energies are extrapolated to zero width."""
-    metal_spacing_per_A: float = 0.20
+    metal_spacing_per_A: float = 0.25
     """Mesh spacing of elemental metals."""
     metal_smearing_eV: float = 0.1
     density_convergence: float = 1e-4
     energy_convergence_eV: float = 5e-4
     eigenstate_convergence_eV2: float = 1e-6
-    path_points: int = 30
+    most_iterations: int = 120
+    path_points: int = 24
     """Points on the band path, evaluated at fixed density; 0 skips the path."""
     molecule_box_A: float = 9.0
     """Edge of the cubic box of a molecule, beyond its own extent."""

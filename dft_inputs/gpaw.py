@@ -1,0 +1,294 @@
+"""GPAW jobs for the hand-off step: a real DFT engine on the machine at hand.
+
+In: a structure and a recipe of engine gpaw. Out: a job directory of the same layout as VASP's,
+holding ``00-ground-state/gpaw.json``; after `run_job`, a `GpawResult` or the reason there is none.
+GPAW itself runs in a process of its own under the interpreter that has it (Debian's packages
+``gpaw`` and ``gpaw-data`` come with the system Python), so that it need not be installed here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dft_inputs.folder import Job, first_status
+from dft_inputs.ticket import ID_DIGITS, Role, Ticket, content_hash, ticket_steps
+from structure.errors import CalculationError, Rejection
+from structure.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from dft_inputs.recipe import Recipe
+
+GPAW_ELEMENTS = frozenset(
+    """H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se
+    Br Kr Rb Sr Y Zr Nb Mo Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba Hf Ta W Re Os Ir Pt Au Hg Tl Pb
+    Bi Rn""".split()
+)
+"""Elements with a PBE setup in Debian's gpaw-data: no Tc, no lanthanides, no actinides."""
+
+PYTHON_VARIABLE = "AGD_GPAW_PYTHON"
+"""Environment variable that names the interpreter with GPAW."""
+
+DEFAULT_PYTHON = "/usr/bin/python3"
+
+INPUT, RESULT = "gpaw.json", "gpaw-result.json"
+
+WORKER = Path(__file__).with_name("gpaw_worker.py")
+
+Kind = Literal["crystal", "metal", "molecule"]
+"""How the ground state is sampled: a compound, an elemental metal, or a molecule in a box."""
+
+
+class GpawResult(BaseModel):
+    """What a finished GPAW job says. Energies in eV; gaps are None for references.
+
+    Attributes
+    ----------
+    energy_eV : float
+        Total energy of the cell, extrapolated to zero smearing.
+    gap_eV, direct_gap_eV : float or None
+        Over mesh and band path together; 0 for a metal.
+    gap_mesh_eV, gap_path_eV : float or None
+    valence_top_k, conduction_bottom_k : tuple of float or None
+        Where the band edges were found, in reciprocal lattice coordinates.
+    mesh : tuple of int
+    setups : tuple of str
+        Element and fingerprint of each PAW setup.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    recipe_hash: str
+    energy_eV: float
+    gap_eV: float | None = None
+    direct_gap_eV: float | None = None
+    gap_mesh_eV: float | None = None
+    gap_path_eV: float | None = None
+    valence_top_k: tuple[float, ...] | None = None
+    conduction_bottom_k: tuple[float, ...] | None = None
+    mesh: tuple[int, int, int]
+    irreducible_points: int
+    iterations: int
+    magnetic_moment: float
+    setups: tuple[str, ...]
+    seconds: float
+    gpaw_version: str
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How one job departs from a spin-paired crystal.
+
+    Attributes
+    ----------
+    kind : {"crystal", "metal", "molecule"}
+    magnetic_moments : tuple of float, optional
+        Initial moment of each site, in Bohr magnetons; makes the run spin-polarised.
+    time_limit_s : int
+        The worker gives up after this long.
+    """
+
+    kind: Kind = "crystal"
+    magnetic_moments: tuple[float, ...] | None = None
+    time_limit_s: int = 3600
+
+
+CRYSTAL = Treatment()
+
+
+def unsupported(elements: Iterable[str]) -> Rejection | None:
+    """Return why GPAW cannot calculate a compound of these elements, or None if it can."""
+    missing = sorted(set(elements) - GPAW_ELEMENTS)
+    if not missing:
+        return None
+    return Rejection("gpaw-element", f"GPAW's data has no PBE setup for {', '.join(missing)}")
+
+
+def gpaw_job(
+    structure: Structure,
+    recipe: Recipe,
+    *,
+    formula: str,
+    role: Role = "candidate",
+    story: Mapping[str, Any] | None = None,
+    treatment: Treatment = CRYSTAL,
+) -> Job | Rejection:
+    """Prepare one GPAW job.
+
+    Parameters
+    ----------
+    structure : Structure
+        Calculated as it is, in this setting.
+    recipe : Recipe
+        Of engine gpaw.
+    formula : str
+        Reduced formula the job answers for.
+    role : {"candidate", "reference", "competing"}
+    story : mapping, optional
+        JSON-ready; goes into the ticket as it is.
+    treatment : Treatment
+
+    Returns
+    -------
+    Job or Rejection
+        Code ``"gpaw-element"`` for an element without a setup.
+
+    Raises
+    ------
+    CalculationError
+        If the recipe is one of another engine.
+    """
+    if recipe.engine != "gpaw":
+        raise CalculationError(f"recipe {recipe.name} is one of engine {recipe.engine}, not gpaw")
+    symbols = [site.specie.symbol for site in structure]
+    refusal = unsupported(symbols)
+    if refusal is not None:
+        return refusal
+    # Kind and moments are part of the question, as potentials are for VASP.
+    marks = (treatment.kind, *(f"{m:g}" for m in treatment.magnetic_moments or ()))
+    digest = content_hash(structure, recipe.hash, marks)
+    ticket = Ticket(
+        id=digest[:ID_DIGITS],
+        content_sha256=digest,
+        formula=formula,
+        role=role,
+        engine="gpaw",
+        cell={e: int(n) for e, n in structure.composition.get_el_amt_dict().items()},
+        volume_A3=round(float(structure.volume), 4),
+        recipe=recipe.name,
+        recipe_sha256=recipe.hash,
+        steps=ticket_steps(recipe, role),
+        story=dict(story or {}),
+    )
+    step = recipe.steps[0]
+    if step.gpaw is None:
+        raise CalculationError(f"recipe {recipe.name} has no settings for GPAW")
+    document = {
+        "id": ticket.id,
+        "recipe_hash": recipe.hash,
+        "kind": treatment.kind,
+        "magnetic_moments": treatment.magnetic_moments,
+        "time_limit_s": treatment.time_limit_s,
+        "settings": step.gpaw.model_dump(),
+        "structure": {
+            "lattice": structure.lattice.matrix.tolist(),
+            "species": symbols,
+            "frac_coords": structure.frac_coords.tolist(),
+        },
+    }
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    return Job(ticket, {f"{step.name}/{INPUT}": text})
+
+
+def write_job(folder: Path, job: Job) -> None:
+    """Write a single job directory; the ticket comes last, so that a half-written one is none."""
+    for name, text in job.files.items():
+        write_text(folder / name, text)
+    write_text(folder / "STATUS.json", first_status(job.ticket))
+    write_text(folder / "ticket.json", job.ticket.text())
+
+
+def interpreter() -> str:
+    """Return the Python that has GPAW: `PYTHON_VARIABLE`, else Debian's."""
+    return os.environ.get(PYTHON_VARIABLE, DEFAULT_PYTHON)
+
+
+def available() -> bool:
+    """Return whether that Python can import GPAW."""
+    try:
+        done = subprocess.run(
+            [interpreter(), "-c", "import gpaw"], capture_output=True, check=False
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def run_job(folder: Path) -> GpawResult | Rejection:
+    """Run the job of a directory here and now, on one thread, and mark it DONE or FAILED.
+
+    Nothing is computed again where a result already lies.
+
+    Raises
+    ------
+    CalculationError
+        If the interpreter cannot be started.
+    """
+    step = _step_folder(folder)
+    outcome = read_result(folder)
+    if isinstance(outcome, Rejection) and outcome.code == "100":
+        command = [interpreter(), str(WORKER.resolve()), "."]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        try:
+            done = subprocess.run(
+                command, cwd=step, env=environment, capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            raise CalculationError(
+                f"the interpreter with GPAW cannot be started: {error.strerror}",
+                where=command[0],
+                fix=f"Install Debian's gpaw and gpaw-data, or set {PYTHON_VARIABLE}.",
+            ) from error
+        outcome = read_result(folder)
+        if isinstance(outcome, Rejection) and outcome.code == "100":
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            outcome = Rejection("200", f"GPAW ended with status {done.returncode}: {last}")
+    _mark(folder, outcome)
+    return outcome
+
+
+def read_result(folder: Path) -> GpawResult | Rejection:
+    """Read what a job directory holds.
+
+    Returns
+    -------
+    GpawResult or Rejection
+        Code ``"100"`` when there is no result yet, ``"200"`` when it cannot be read, ``"320"`` when
+        it answers another question, else the worker's own code.
+    """
+    path = _step_folder(folder) / RESULT
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["status"] == "failed":
+            return Rejection(str(data["code"]), str(data["sentence"]))
+        result = GpawResult.model_validate(data)
+    except FileNotFoundError:
+        return Rejection("100", f"{folder.name} has no {RESULT} yet")
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        return Rejection("200", f"{path.name} of {folder.name} cannot be read: {error}")
+    if not folder.name.endswith(result.id):
+        return Rejection("320", f"{path.name} of {folder.name} answers job {result.id}")
+    return result
+
+
+def _step_folder(folder: Path) -> Path:
+    steps = sorted(p.parent for p in folder.glob(f"*/{INPUT}"))
+    if not steps:
+        raise CalculationError(f"this directory holds no {INPUT}", where=folder)
+    return steps[0]
+
+
+def _mark(folder: Path, outcome: GpawResult | Rejection) -> None:
+    """Write STATUS.json, then the marker, which is the last thing written."""
+    status = json.loads((folder / "STATUS.json").read_text(encoding="utf-8"))
+    step = _step_folder(folder).name
+    failed = isinstance(outcome, Rejection)
+    status |= {
+        "state": "FAILED" if failed else "DONE",
+        "step": step,
+        "code": outcome.code if isinstance(outcome, Rejection) else None,
+        "sentence": outcome.sentence if isinstance(outcome, Rejection) else "",
+        "finished": [] if failed else [step],
+    }
+    write_json(folder / "STATUS.json", status)
+    write_text(folder / status["state"], "")
