@@ -249,13 +249,7 @@ class Ledger:
             return [dict(r._mapping) for r in rows]
 
     def add_labels(self, labels: Iterable[Label]) -> int:
-        """Add labels in one transaction; those already known are left as they are.
-
-        Returns
-        -------
-        int
-            How many were new.
-        """
+        """Add labels that are not known yet, in one transaction; return how many were new."""
         rows = [{**label.model_dump(), "added_at": _now()} for label in labels]
         with self._engine.begin() as connection:
             return _insert_ignore(connection, _LABELS, rows)
