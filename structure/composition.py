@@ -7,23 +7,17 @@ a 64-bit key for de-duplication, and formulas again.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
 from structure.elements import ELEMENTS, INDEX
 from structure.errors import DataError, Rejection
+from structure.formula import parse_formula as parse_formula
+from structure.formula_buffer import joined_words, tokens_of
 
 N_ELEMENTS = len(ELEMENTS)
-MAX_COUNT = 1000
-"""Chosen: most atoms of one element in a formula; above it a formula is taken for a misprint."""
-
-MAX_DENOMINATOR = 24
-"""Chosen: with rounding on, fractional amounts become ratios with denominators up to this."""
 
 # Pauling electronegativities order a written formula as chemists expect (NaCl, not ClNa).
 _PAULING = dict(
@@ -45,12 +39,6 @@ WRITING_ORDER: np.ndarray = np.array(
     sorted(range(N_ELEMENTS), key=lambda i: (_PAULING[ELEMENTS[i]], i)), dtype=np.intp
 )
 """Columns in the order in which a formula names its elements."""
-
-_TOKEN = re.compile(r"([A-Z][a-z]?)|([(\[{])|([)\]}])|(\d+(?:\.\d+)?|\.\d+)|([·.*])")
-_SIMPLE = re.compile(r"(?:[A-Z][a-z]?\d*)+")
-_PAIR = re.compile(r"([A-Z][a-z]?)(\d*)")
-_ISOTOPES = {"D": "H", "T": "H"}
-_CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 @dataclass(frozen=True)
@@ -78,133 +66,6 @@ class ParsedFormulas:
     cell_atoms: np.ndarray
 
 
-def _amounts(formula: str) -> dict[str, Fraction] | Rejection:
-    """Parse one formula with brackets and hydrate dots into element amounts."""
-    stack: list[tuple[dict[str, Fraction], str]] = [({}, "")]
-    position, end = 0, len(formula)
-    dot_scale = Fraction(1)
-    after_dot = False
-    total: dict[str, Fraction] = {}
-
-    def bad(why: str) -> Rejection:
-        return Rejection(
-            "formula", f"{formula!r} is not a formula: {why} at character {position + 1}"
-        )
-
-    def multiplier(at: int) -> tuple[Fraction, int]:
-        found = re.compile(r"\d+(?:\.\d+)?|\.\d+").match(formula, at)
-        return (Fraction(found.group()), found.end()) if found else (Fraction(1), at)
-
-    while position < end:
-        if after_dot:
-            dot_scale, position = multiplier(position)
-            after_dot = False
-            continue
-        match = _TOKEN.match(formula, position)
-        if not match:
-            return bad(f"unexpected {formula[position]!r}")
-        symbol, opening, closing, number, dot = match.groups()
-        if symbol:
-            known = _ISOTOPES.get(symbol, symbol)
-            if known not in INDEX:
-                return Rejection("element", f"{formula!r} names the unknown element {symbol!r}")
-            amount, position = multiplier(match.end())
-            level = stack[-1][0]
-            level[known] = level.get(known, Fraction(0)) + amount
-        elif opening:
-            stack.append(({}, opening))
-            position = match.end()
-        elif closing:
-            if len(stack) == 1 or _CLOSING[stack[-1][1]] != closing:
-                return bad(f"unmatched {closing!r}")
-            inner, _ = stack.pop()
-            amount, position = multiplier(match.end())
-            for element, inside in inner.items():
-                stack[-1][0][element] = stack[-1][0].get(element, Fraction(0)) + inside * amount
-        elif dot:
-            if len(stack) > 1 or not stack[0][0]:
-                return bad("misplaced dot")
-            for element, amount in stack[0][0].items():
-                total[element] = total.get(element, Fraction(0)) + amount * dot_scale
-            stack = [({}, "")]
-            position, after_dot = match.end(), True
-        else:
-            return bad(f"number {number!r} without an element")
-    if len(stack) > 1:
-        return bad(f"bracket {stack[-1][1]!r} is never closed")
-    for element, amount in stack[0][0].items():
-        total[element] = total.get(element, Fraction(0)) + amount * dot_scale
-    return {e: a for e, a in total.items() if a}
-
-
-def _whole(
-    formula: str, amounts: dict[str, Fraction], round_fractions: bool
-) -> dict[str, int] | Rejection:
-    """Turn amounts into whole atoms, by scaling only if rounding was asked for."""
-    if not amounts:
-        return Rejection("empty", f"{formula!r} names no atoms")
-    if any(a.denominator != 1 for a in amounts.values()):
-        if not round_fractions:
-            return Rejection(
-                "fractional", f"{formula!r} has fractional amounts; allow rounding to take it in"
-            )
-        near = {e: a.limit_denominator(MAX_DENOMINATOR) for e, a in amounts.items()}
-        scale = math.lcm(*(a.denominator for a in near.values()))
-        amounts = {e: a * scale for e, a in near.items() if a}
-        if not amounts:
-            return Rejection("empty", f"{formula!r} rounds to no atoms")
-    whole = {e: int(a) for e, a in amounts.items()}
-    largest = max(whole.values())
-    if largest > MAX_COUNT:
-        return Rejection(
-            "count", f"{formula!r} has {largest} atoms of one element (limit {MAX_COUNT})"
-        )
-    return whole
-
-
-def parse_formula(formula: object, *, round_fractions: bool = False) -> dict[str, int] | Rejection:
-    """Parse one formula into whole numbers of atoms, not reduced.
-
-    Parameters
-    ----------
-    formula : object
-        A string; anything else (None, NaN) is rejected.
-    round_fractions : bool, default False
-        Scale fractional amounts to the nearest whole-number ratio with denominators up to
-        `MAX_DENOMINATOR` instead of refusing them.
-
-    Returns
-    -------
-    dict of str to int, or Rejection
-        Codes: ``formula`` (not a formula), ``element`` (unknown), ``fractional``, ``empty``,
-        ``count`` (more than `MAX_COUNT` atoms of one element).
-
-    Examples
-    --------
-    >>> parse_formula("Ca(OH)2")
-    {'Ca': 1, 'O': 2, 'H': 2}
-    >>> parse_formula("Fe0.95O").code
-    'fractional'
-    """
-    if not isinstance(formula, str):
-        return Rejection("formula", f"{formula!r} is not a formula: it is not text")
-    text = "".join(formula.split())
-    if not text:
-        return Rejection("empty", "the formula is empty")
-    if _SIMPLE.fullmatch(text):
-        counts: dict[str, int] = {}
-        for symbol, digits in _PAIR.findall(text):
-            known = _ISOTOPES.get(symbol, symbol)
-            if known not in INDEX or len(digits) > 4:
-                break
-            counts[known] = counts.get(known, 0) + (int(digits) if digits else 1)
-        else:
-            if all(0 < n <= MAX_COUNT for n in counts.values()):
-                return counts
-    amounts = _amounts(text)
-    return amounts if isinstance(amounts, Rejection) else _whole(text, amounts, round_fractions)
-
-
 def parse_formulas(formulas: Iterable[object], *, round_fractions: bool = False) -> ParsedFormulas:
     """Parse formulas into reduced compositions, keeping a reason for each that fails.
 
@@ -218,23 +79,44 @@ def parse_formulas(formulas: Iterable[object], *, round_fractions: bool = False)
     -------
     ParsedFormulas
     """
-    flat: list[tuple[int, int, int]] = []
-    rows: list[int] = []
+    texts = list(formulas)
+    tokens = tokens_of(texts)
     rejections: list[tuple[int, str, Rejection]] = []
-    for i, formula in enumerate(formulas):
-        parsed = parse_formula(formula, round_fractions=round_fractions)
+    parts = [np.stack([tokens.rows, tokens.columns, tokens.amounts])]
+    read = tokens.plain
+    for i in np.flatnonzero(~tokens.plain).tolist():
+        parsed = parse_formula(texts[i], round_fractions=round_fractions)
         if isinstance(parsed, Rejection):
-            rejections.append((i, str(formula), parsed))
+            rejections.append((i, str(texts[i]), parsed))
             continue
-        flat.extend((len(rows), INDEX[e], n) for e, n in parsed.items())
-        rows.append(i)
-    counts = np.zeros((len(rows), N_ELEMENTS), dtype=np.int16)
-    if flat:
-        table = np.array(flat, dtype=np.intp)
-        counts[table[:, 0], table[:, 1]] = table[:, 2]
-    cell_max = counts.max(axis=1, initial=0).astype(np.intp)
-    atoms, where = counts.sum(axis=1, dtype=np.intp), np.array(rows, dtype=np.intp)
-    return ParsedFormulas(reduce(counts), where, tuple(rejections), cell_max, atoms)
+        read[i] = True
+        parts.append(np.array([(i, INDEX[e], n) for e, n in parsed.items()], dtype=np.int64).T)
+    entries = np.concatenate(parts, axis=1)
+    if len(parts) > 1:
+        entries = entries[:, np.argsort(entries[0], kind="stable")]
+    return _reduced(entries, read, tuple(rejections))
+
+
+def _reduced(
+    entries: np.ndarray, read: np.ndarray, rejections: tuple[tuple[int, str, Rejection], ...]
+) -> ParsedFormulas:
+    """Make the composition matrix from columns of (row, element, amount), by rising row."""
+    rows, columns, amounts = entries
+    where = np.flatnonzero(read)
+    counts = np.zeros((len(where), N_ELEMENTS), dtype=np.int16)
+    if not len(where):
+        return ParsedFormulas(counts, where, rejections, where.copy(), where.copy())
+    first = np.searchsorted(rows, where)
+    sizes = np.diff(np.append(first, len(rows)))
+    divisors = np.repeat(np.gcd.reduceat(amounts, first), sizes)
+    counts[np.repeat(np.arange(len(where)), sizes), columns] = amounts // divisors
+    return ParsedFormulas(
+        counts,
+        where,
+        rejections,
+        np.maximum.reduceat(amounts, first),
+        np.add.reduceat(amounts, first),
+    )
 
 
 def reduce(counts: np.ndarray) -> np.ndarray:
@@ -291,14 +173,23 @@ def formulas_of(counts: np.ndarray) -> list[str]:
     >>> formulas_of(counts_of("F5YSr")[None])
     ['SrYF5']
     """
-    ordered = counts[:, WRITING_ORDER]
-    rows, places = np.nonzero(ordered)
-    numbers = ordered[rows, places].tolist()
-    names = [ELEMENTS[c] for c in WRITING_ORDER[places].tolist()]
-    words = [e if n == 1 else f"{e}{n}" for e, n in zip(names, numbers, strict=True)]
-    ends = np.searchsorted(rows, np.arange(len(counts)), side="right").tolist()
-    starts = [0, *ends[:-1]]
-    return ["".join(words[a:b]) for a, b in zip(starts, ends, strict=True)]
+    lengths, places, amounts = _present(counts[:, WRITING_ORDER])
+    symbols = [ELEMENTS[c] for c in WRITING_ORDER.tolist()]
+    base = int(amounts.max(initial=0)) + 1
+    return joined_words(
+        lengths, places * base + amounts, lambda code: _word(symbols[code // base], code % base)
+    )
+
+
+def _present(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List the positive entries of a matrix: how many in each row, their columns and values."""
+    rows, columns = np.divmod(np.flatnonzero(counts > 0), N_ELEMENTS)
+    amounts = counts[rows, columns].astype(np.int64)
+    return np.bincount(rows, minlength=len(counts)), columns, amounts
+
+
+def _word(name: str, amount: int) -> str:
+    return name if amount == 1 else f"{name}{amount}"
 
 
 def _weights() -> np.ndarray:
@@ -359,11 +250,14 @@ def anonymous_formulas(counts: np.ndarray) -> list[str]:
     -------
     list of str, length n
     """
-    out = []
-    for row in counts:
-        amounts = sorted(int(x) for x in row[row > 0])
-        out.append("".join(f"{chr(65 + i)}{n if n > 1 else ''}" for i, n in enumerate(amounts)))
-    return out
+    lengths, _, amounts = _present(np.asarray(counts))
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    base = int(amounts.max(initial=0)) + 1
+    amounts = np.sort(rows * base + amounts) % base
+    letters = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return joined_words(
+        lengths, letters * base + amounts, lambda code: _word(chr(65 + code // base), code % base)
+    )
 
 
 def fractions_of(counts: np.ndarray) -> np.ndarray:

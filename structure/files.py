@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from structure.errors import DataError
@@ -54,7 +54,8 @@ def replacing(target: Path) -> Iterator[Path]:
             fix="Free disk space or correct the permissions, then run the same command again.",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
