@@ -6,9 +6,12 @@ oracle and the screening step can use either.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from structure.errors import ModelError
 
 
 class Prediction(NamedTuple):
@@ -34,3 +37,29 @@ class PropertyModel(Protocol):
     def predict(self, counts: np.ndarray) -> Prediction:
         """Predict for reduced compositions ``counts (n, 103)``."""
         ...
+
+
+def load_property_model(folder: Path) -> PropertyModel:
+    """Load whichever property model a folder holds, by ``kind`` in its ``config.json``.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds none, or its weights are missing or damaged.
+    """
+    from models.checkpoints import read_config
+
+    kind = read_config(folder).kind
+    if kind == "boosting":
+        from models.boosting import BoostingModel
+
+        return BoostingModel.load(folder)
+    if kind == "forest":
+        from models.forest import ForestModel
+
+        return ForestModel.load(folder)
+    raise ModelError(
+        f"a model of kind {kind!r} predicts no property from a composition",
+        where=folder,
+        fix="Name a 'boosting' or 'forest' model.",
+    )

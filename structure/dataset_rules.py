@@ -17,6 +17,10 @@ from structure.composition import keys_of
 from structure.elements import INDEX
 
 
+ROUNDING_EV = 1e-9
+"""Chosen: energies are compared no finer, so that rounding removes no row of a narrow set."""
+
+
 @dataclass(frozen=True)
 class LabelledRows:
     """Compositions with values, one row a record of a source.
@@ -148,14 +152,14 @@ class EnergyWithinSigma(_Rule):
     """
 
     rule: Literal["energy_within_sigma"] = "energy_within_sigma"
-    sigmas: float = Field(5.0, gt=0)
+    sigmas: float = Field(default=5.0, gt=0)
 
     def judge(self, rows: LabelledRows) -> Judged:
         """Decide which rows stay."""
         energy = rows.formation_energy
         known = energy[np.isfinite(energy)]
         mean, sigma = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
-        keep = ~(np.abs(energy - mean) > self.sigmas * sigma)
+        keep = ~(np.abs(energy - mean) > self.sigmas * sigma + ROUNDING_EV)
 
         def sentence(i: int) -> str:
             return (
@@ -177,14 +181,16 @@ class MaxAtomsPerElement(_Rule):
     """
 
     rule: Literal["max_atoms_per_element"] = "max_atoms_per_element"
-    count: int = Field(8, ge=1)
+    count: int = Field(default=8, ge=1)
     of: Literal["cell", "reduced"] = "reduced"
 
     def judge(self, rows: LabelledRows) -> Judged:
         """Decide which rows stay."""
-        most = rows.cell_max if self.of == "cell" else rows.counts.max(axis=1, initial=0)
+        most: np.ndarray = (
+            rows.cell_max if self.of == "cell" else rows.counts.max(axis=1, initial=0)
+        )
         return Judged(
-            np.asarray(most <= self.count),
+            most <= self.count,
             lambda i: f"it has {most[i]} atoms of one element (limit {self.count}, {self.of})",
         )
 
@@ -217,7 +223,7 @@ class ExcludeElements(_Rule):
             found = [e for e, there in zip(self.elements, present[i], strict=True) if there]
             return f"it contains {', '.join(found)}"
 
-        return Judged(~present.any(axis=1), sentence)
+        return Judged(present.sum(axis=1) == 0, sentence)
 
 
 class SizeLimits(_Rule):
@@ -232,9 +238,9 @@ class SizeLimits(_Rule):
     """
 
     rule: Literal["size_limits"] = "size_limits"
-    atoms: int = Field(20, ge=1)
-    elements: int = Field(5, ge=1)
-    of_each: int = Field(7, ge=1)
+    atoms: int = Field(default=20, ge=1)
+    elements: int = Field(default=5, ge=1)
+    of_each: int = Field(default=7, ge=1)
     of: Literal["cell", "reduced"] = "reduced"
 
     def judge(self, rows: LabelledRows) -> Judged:

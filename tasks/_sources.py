@@ -1,0 +1,354 @@
+"""Data sources of a campaign: serves ingest with one table of compositions and values a source.
+
+In: a `SourceConfig` (path, column mapping, units, roles). Out: `SourceRows`: reduced compositions
+with gaps in eV and formation energies in eV/atom, and a reason for each record or label that
+cannot be used. A column whose numbers cannot be in the unit it declares raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from structure.composition import parse_formulas
+from structure.dataset_rules import LabelledRows
+from structure.errors import DataError, Rejection
+from structure.files import sha256_of
+from structure.tables import Format, SourceTable, format_of, read_source, resolve_path
+from structure.units import energy_unit, gap_unit
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+Role = Literal["labels", "templates", "known"]
+
+LARGEST_GAP_EV = 50.0
+"""Chosen: no solid's gap comes near it (LiF: 14 eV), so a median above it betrays the unit."""
+
+SMALLEST_GAP_EV = 0.03
+"""Chosen: a median of the non-zero gaps below it betrays eV declared as meV."""
+
+LARGEST_ENERGY_EV = 20.0
+"""Chosen: |formation energy| per atom, whose median is about 1; total energies are larger."""
+
+_MISSING = frozenset({"", "-", "nan", "na", "n/a", "none", "null"})
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ColumnMap(_Section):
+    """What the source calls its columns.
+
+    Attributes
+    ----------
+    formula : str
+        A CIF folder or an ASE database answers it from the structures.
+    band_gap, formation_energy : str or None
+        None where the source has none.
+    id : str or None
+        For a CIF folder: the property table's column of file names.
+    """
+
+    formula: str = "formula"
+    band_gap: str | None = None
+    formation_energy: str | None = None
+    id: str | None = None
+
+    def wanted(self) -> dict[str, str]:
+        """Return the columns to read, by purpose."""
+        return {k: v for k, v in self.model_dump().items() if v is not None}
+
+
+class UnitMap(_Section):
+    """Units of the source's numbers.
+
+    Attributes
+    ----------
+    band_gap : str
+        eV, meV, kJ/mol, kcal/mol, Ry or Hartree.
+    formation_energy : str
+        The same with ``/atom`` or ``/formula``.
+    """
+
+    band_gap: str = "eV"
+    formation_energy: str = "eV/atom"
+
+    @field_validator("band_gap")
+    @classmethod
+    def _gap_known(cls, name: str) -> str:
+        gap_unit(name)
+        return name
+
+    @field_validator("formation_energy")
+    @classmethod
+    def _energy_known(cls, name: str) -> str:
+        energy_unit(name)
+        return name
+
+
+class SourceConfig(_Section):
+    """One data source.
+
+    Attributes
+    ----------
+    path : str
+        File or folder. ``${NAME}`` stands for an environment variable and is looked up when the
+        source is read, so that a campaign can move to another machine.
+    name : str
+        Label of the source in every table and report; default: the file name without endings.
+    format : {"auto", "csv", "parquet", "jsonl", "cif-folder", "ase-db"}
+    properties : str or None
+        Property table inside a CIF folder.
+    columns : ColumnMap
+    units : UnitMap
+    roles : tuple of {"labels", "templates", "known"}
+        What the source is used for: values to start from, structures to substitute into,
+        formulas that are not new.
+    round_fractions : bool
+        Take fractional formulas (``Fe0.95O``) in as the nearest whole-number ratio instead of
+        refusing them.
+    """
+
+    path: str = Field(min_length=1)
+    name: str = ""
+    format: Format = "auto"
+    properties: str | None = None
+    columns: ColumnMap = ColumnMap()
+    units: UnitMap = UnitMap()
+    roles: tuple[Role, ...] = Field(min_length=1)
+    round_fractions: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("path") and not values.get("name"):
+            return {**values, "name": Path(str(values["path"])).name.split(".")[0]}
+        return values
+
+    @model_validator(mode="after")
+    def _labelled(self) -> SourceConfig:
+        if "labels" in self.roles and self.columns.band_gap is None:
+            raise ValueError(
+                f"source {self.name!r} has the role 'labels' but names no column for 'band_gap'"
+            )
+        return self
+
+    def resolved(self) -> tuple[Path, Format]:
+        """Return where the source lies on this machine, and its format."""
+        path = resolve_path(self.path)
+        return path, format_of(path) if self.format == "auto" else self.format
+
+
+class Refused(NamedTuple):
+    """One record, or one label, that was not taken in."""
+
+    source: str
+    record: int
+    text: str
+    why: Rejection
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """What a source gave.
+
+    Attributes
+    ----------
+    rows : LabelledRows
+        Every record whose formula parses; values are NaN where there is none.
+    ids : list of str
+        As the source names the rows.
+    refused : list of Refused
+    structures : list of Structure
+        Of every record that could be read, where asked for; empty otherwise.
+    structure_ids : list of str
+    sha256 : str
+    records : int
+        Records in the source.
+    """
+
+    rows: LabelledRows
+    ids: list[str]
+    refused: list[Refused]
+    structures: list[Structure]
+    structure_ids: list[str]
+    sha256: str
+    records: int
+
+
+def read_rows(config: SourceConfig, number: int) -> SourceRows:
+    """Read one source.
+
+    Parameters
+    ----------
+    config : SourceConfig
+    number : int
+        Goes into the rows' `source`.
+
+    Raises
+    ------
+    ConfigError
+        If a variable of the path is not set.
+    DataError
+        If the source cannot be read, lacks a column, has no usable formula, or has numbers that
+        cannot be in the unit it declares.
+    """
+    path, format = config.resolved()
+    crystals = "templates" in config.roles and format in ("cif-folder", "ase-db")
+    table = read_source(
+        path,
+        config.columns.wanted(),
+        format=format,
+        properties=config.properties,
+        with_structures=crystals,
+    )
+    refused = [Refused(config.name, *r) for r in table.rejections]
+    parsed = parse_formulas(table.columns["formula"], round_fractions=config.round_fractions)
+    refused += [
+        Refused(config.name, table.records[i], text, why) for i, text, why in parsed.rejections
+    ]
+    if not len(parsed.rows):
+        why = f": {parsed.rejections[0][2].sentence}" if parsed.rejections else ""
+        raise DataError(
+            f"no formula of the source can be used{why}",
+            where=path,
+            fix="Check 'columns.formula', or set 'round_fractions: true'.",
+        )
+    gaps, energies, bad = _values(config, table, parsed.rows, parsed.cell_atoms, path)
+    refused += bad
+    record = np.array(table.records, dtype=np.int64)[parsed.rows]
+    ids = [str(i) for i in table.columns.get("id", table.records)]
+    rows = LabelledRows(
+        counts=parsed.counts,
+        cell_max=parsed.cell_max,
+        cell_atoms=parsed.cell_atoms,
+        band_gap=gaps,
+        formation_energy=energies,
+        source=np.full(len(record), number, dtype=np.intp),
+        record=record,
+    )
+    total = len(table.records) + len(table.rejections)
+    return SourceRows(
+        rows,
+        [ids[i] for i in parsed.rows.tolist()],
+        refused,
+        table.structures,
+        ids if table.structures else [],
+        hash_of(path),
+        total,
+    )
+
+
+def _values(
+    config: SourceConfig, table: SourceTable, rows: np.ndarray, atoms: np.ndarray, path: Path
+) -> tuple[np.ndarray, np.ndarray, list[Refused]]:
+    """Return gaps and energies of the parsed rows, and the labels that are none."""
+    gaps = np.full(len(rows), np.nan)
+    energies = np.full(len(rows), np.nan)
+    refused: list[Refused] = []
+    formulas, records = table.columns["formula"], table.records
+
+    def refuse(i: int, why: Rejection) -> None:
+        place = rows[i]
+        refused.append(Refused(config.name, records[place], str(formulas[place]), why))
+        gaps[i] = np.nan
+
+    if config.columns.band_gap is not None:
+        unit = gap_unit(config.units.band_gap)
+        values, bad = to_numbers([table.columns["band_gap"][i] for i in rows])
+        gaps[:] = values * unit.factor
+        for i, why in bad.items():
+            refuse(i, why)
+        _check_gaps(gaps, config, path)
+        for i in np.flatnonzero(gaps < 0).tolist():
+            refuse(i, Rejection("negative-gap", f"the gap is {gaps[i]:g} eV, below zero"))
+        if "labels" in config.roles:
+            turned_down = {r.record for r in refused}
+            for i in np.flatnonzero(np.isnan(gaps)).tolist():
+                if records[rows[i]] not in turned_down:
+                    refuse(i, Rejection("no-label", "there is no band gap"))
+    if config.columns.formation_energy is not None:
+        energy = energy_unit(config.units.formation_energy)
+        values, bad = to_numbers([table.columns["formation_energy"][i] for i in rows])
+        energies[:] = values * energy.factor
+        if energy.per == "formula":
+            energies /= atoms
+        for i, why in bad.items():
+            refuse(i, why)
+        _check_energies(energies, config, path)
+    return gaps, energies, refused
+
+
+def to_numbers(values: Sequence[object]) -> tuple[np.ndarray, dict[int, Rejection]]:
+    """Turn table entries into numbers.
+
+    Returns
+    -------
+    numbers : ndarray of float64
+        NaN where there is none.
+    bad : dict of int to Rejection
+        Entries that are neither a finite number nor a mark for a missing one; code ``value``.
+    """
+    numbers = np.full(len(values), np.nan)
+    bad: dict[int, Rejection] = {}
+    for i, value in enumerate(values):
+        if value is None or (isinstance(value, str) and value.strip().lower() in _MISSING):
+            continue
+        try:
+            numbers[i] = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            bad[i] = Rejection("value", f"{value!r} is not a number")
+            continue
+        if np.isinf(numbers[i]):
+            bad[i] = Rejection("value", f"{value!r} is not finite")
+            numbers[i] = np.nan
+    return numbers, bad
+
+
+def _check_gaps(gaps: np.ndarray, config: SourceConfig, path: Path) -> None:
+    """Raise if the gaps cannot be in the declared unit."""
+    open_gaps = gaps[gaps > 0]
+    median = float(np.median(open_gaps)) if len(open_gaps) else 1.0
+    if SMALLEST_GAP_EV <= median <= LARGEST_GAP_EV:
+        return
+    declared = config.units.band_gap
+    likely = "meV" if median > LARGEST_GAP_EV else "eV"
+    raise DataError(
+        f"the gaps in column {config.columns.band_gap!r} cannot be in {declared}: the median of "
+        f"those above zero would be {median:.4g} eV; they look like {likely}",
+        where=path,
+        fix=f"Set 'units.band_gap' of source {config.name!r} to the unit of the column.",
+    )
+
+
+def _check_energies(energies: np.ndarray, config: SourceConfig, path: Path) -> None:
+    """Raise if the formation energies cannot be in the declared unit."""
+    known = np.abs(energies[np.isfinite(energies)])
+    if not len(known) or float(np.median(known)) <= LARGEST_ENERGY_EV:
+        return
+    raise DataError(
+        f"the values in column {config.columns.formation_energy!r} cannot be formation energies "
+        f"in {config.units.formation_energy}: their median magnitude would be "
+        f"{float(np.median(known)):.4g} eV/atom",
+        where=path,
+        fix=f"Set 'units.formation_energy' of source {config.name!r}, e.g. to meV/atom or "
+        "eV/formula; total energies are no formation energies.",
+    )
+
+
+def hash_of(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of a folder's files."""
+    if path.is_file():
+        return sha256_of(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.iterdir() if p.is_file()):
+        digest.update(f"{file.name} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()
