@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dft_inputs.folder import emitted_jobs
+from structure.composition import counts_from
+from structure.io import structure_json
+from tasks._campaign import Campaign
+from tasks._handles import ModelHandle, write_table
+from tasks._outputs import Filtered, Trained
+from tasks.handoff import HandoffConfig, hand_off
+from tests.dft_inputs.cells import rocksalt, wurtzite
+
+TRAINED = Trained(
+    models={"gatgnn": ModelHandle(name="gatgnn", place="shipped", path="gatgnn", sha256="ab" * 32)}
+)
+PAIRS = [("Mg", "O"), ("Ca", "O"), ("Sr", "O"), ("Zn", "S"), ("Na", "Cl"), ("K", "F")]
+
+
+def survivors(campaign: Campaign, pairs=PAIRS, reserve: int = 1) -> Filtered:
+    """A survivors table as the filter stage writes it, the last rows in reserve."""
+    n = len(pairs)
+    cells = [wurtzite(*p) if "S" in p else rocksalt(*p, edge=5.0) for p in pairs]
+    table = write_table(
+        campaign.root,
+        campaign.folder("filter") / "survivors.parquet",
+        {
+            "rank": np.arange(n, 0, -1),
+            "formula": [a + b for a, b in pairs],
+            "generator": ["matgan"] * n,
+            "band_gap_eV": np.linspace(4, 7, n),
+            "band_gap_sigma_eV": [0.4] * n,
+            "template_id": [f"mp-{i}" for i in range(n)],
+            "template_formula": ["LiF"] * n,
+            "emd": [1.5] * n,
+            "assignment": ["Li->Mg, F->O"] * n,
+            "structure_json": [structure_json(c) for c in cells],
+            "formation_energy_eV_per_atom": [-2.5] * n,
+            "energy_scheme": ["MP2020"] * n,
+            "status": ["reserve"] * reserve + ["selected"] * (n - reserve),
+        },
+        "survivors",
+        counts=counts_from([{a: 1, b: 1} for a, b in pairs]),
+    )
+    return Filtered(survivors=table, rejected=table)
+
+
+def test_every_selected_survivor_gets_one_job_best_first(tmp_path):
+    with Campaign(tmp_path / "c", {}, 0) as campaign:
+        out = hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        batch = campaign.root / "handoff" / out.batch
+        listed = json.loads((batch / "batch.json").read_text())["jobs"]
+        assert [j["formula"] for j in listed] == ["KF", "NaCl", "ZnS", "SrO", "CaO"]
+        assert out.jobs == 5
+        assert (batch / listed[0]["folder"] / "02-static" / "INCAR").exists()
+
+
+def test_the_ticket_tells_the_whole_story(tmp_path):
+    with Campaign(tmp_path / "c", {}, 0) as campaign:
+        hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        tickets = {
+            t.formula: t for t, _ in emitted_jobs(campaign.root / "handoff/batch-0001").values()
+        }
+        story = tickets["NaCl"].story
+        assert story["template_id"] == "mp-4"
+        assert story["assignment"] == "Li->Mg, F->O"
+        assert story["models"] == {"gatgnn": "ab" * 32}
+        assert story["band_gap_sigma_eV"] == 0.4
+        assert story["generator"] == "matgan"
+        assert story["why"].startswith("rank 2, predicted gap 6.40 +- 0.40 eV")
+        assert tickets["NaCl"].cell == {"Na": 1, "Cl": 1}
+
+
+def test_the_ledger_knows_every_job_and_where_it_lies(tmp_path):
+    with Campaign(tmp_path / "c", {}, 0) as campaign:
+        hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        jobs = campaign.ledger.jobs()
+        for job in jobs:
+            assert (campaign.root / job["folder"] / "ticket.json").exists()
+            assert job["state"] == "EMITTED"
+        candidates = [j for j in jobs if j["story"]["role"] == "candidate"]
+        assert len(candidates) == 5
+
+
+def test_handing_off_again_changes_nothing(tmp_path):
+    with Campaign(tmp_path / "c", {}, 0) as campaign:
+        first = hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        before = sorted(p for p in campaign.root.rglob("*") if "ledger" not in p.name)
+        jobs = campaign.ledger.jobs()
+        assert hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED) == first
+        assert sorted(p for p in campaign.root.rglob("*") if "ledger" not in p.name) == before
+        assert campaign.ledger.jobs() == jobs
+
+
+def test_a_candidate_the_recipe_cannot_ask_keeps_its_reason(tmp_path):
+    with Campaign(tmp_path / "c", {}, 0) as campaign:
+        filtered = survivors(campaign, [("Mg", "O"), ("Md", "O"), ("Ca", "O")], reserve=0)
+        out = hand_off(campaign, HandoffConfig(), filtered, TRAINED)
+        document = json.loads(out.manifest.open_in(campaign.root).read_text())
+        assert [j["formula"] for j in document["jobs"]] == ["CaO", "MgO"]
+        assert document["refused"][0]["formula"] == "MdO"
+        assert "Md" in document["refused"][0]["sentence"]
+
+
+def test_no_survivor_is_an_empty_batch_not_an_error(tmp_path):
+    with Campaign(tmp_path / "c", {}, 0) as campaign:
+        filtered = survivors(campaign, [("Mg", "O")], reserve=1)
+        out = hand_off(campaign, HandoffConfig(), filtered, TRAINED)
+        assert out.jobs == 0
+        batch = campaign.root / "handoff" / out.batch
+        done = subprocess.run(["sh", "submit.sh"], cwd=batch, capture_output=True, text=True)
+        assert done.returncode == 0
+        assert "nothing to submit" in done.stdout
+
+
+def test_a_recipe_that_is_not_for_vasp_is_refused():
+    with pytest.raises(ValueError, match="agd-paper"):
+        HandoffConfig(recipe="gpaw-pbe")
+
+
+RUN = """
+import sys
+from pathlib import Path
+from tasks._campaign import Campaign
+from tasks.handoff import HandoffConfig, hand_off
+from tests.tasks.test_handoff import TRAINED, survivors
+with Campaign(Path(sys.argv[1]), {}, 0) as campaign:
+    filtered = survivors(campaign)
+    print("ready", flush=True)
+    hand_off(campaign, HandoffConfig(), filtered, TRAINED)
+    print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_instant_the_same_command_completes_without_duplicates(tmp_path):
+    root = tmp_path / "c"
+    chance = random.Random(0)
+    for _ in range(6):
+        child = subprocess.Popen([sys.executable, "-c", RUN, root], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(chance.uniform(0, 0.6))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    subprocess.run([sys.executable, "-c", RUN, root], check=True, capture_output=True)
+    with Campaign(tmp_path / "clean", {}, 0) as campaign:
+        hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        expected = {j["id"]: j["folder"] for j in campaign.ledger.jobs()}
+    with Campaign(root, {}, 0) as campaign:
+        found = {j["id"]: j["folder"] for j in campaign.ledger.jobs()}
+    assert found == expected
+    on_disk = sorted(p.parent.name for p in Path(root).rglob("ticket.json"))
+    assert on_disk == sorted(f.rpartition("/")[2] for f in expected.values())
