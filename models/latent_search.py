@@ -86,7 +86,8 @@ def expected_improvement(
 
     gain = mean - best - xi
     certain = sigma <= 0
-    z = np.divide(gain, sigma, out=np.zeros_like(gain), where=~certain).clip(-40, 40)
+    with np.errstate(over="ignore"):
+        z = np.divide(gain, sigma, out=np.zeros_like(gain), where=~certain).clip(-40, 40)
     return np.where(certain, 0.0, gain * norm.cdf(z) + sigma * norm.pdf(z))
 
 

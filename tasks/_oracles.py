@@ -1,0 +1,273 @@
+"""Who labels compositions, and what they answer: shared by the oracle and the explore stage.
+
+In: a batch of reduced compositions. Out: an `Answer`: for each a value, a job that will bring it,
+or a reason why there will be none. The machine-learning oracle stands in for DFT as in the paper's
+experiments (AGD sec. 2.1) and answers at once; a table answers from what is known and refuses the
+rest; oracles that run DFT answer with jobs in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from models.prediction import PropertyModel
+from structure.composition import formulas_of, keys_of, parse_formulas
+from structure.errors import ConfigError, DataError, ModelError, Rejection
+from structure.files import sha256_of
+from tasks._campaign import Campaign
+from tasks._handles import ModelHandle
+from tasks._ledger import Origin
+
+PROPERTY = "band_gap_eV"
+"""What the search maximises a utility of."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Labels of a batch of compositions, as far as they are known.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (n,)
+        NaN where not known.
+    sigmas : ndarray of float64, shape (n,)
+        Standard uncertainty in the same unit; NaN where not known or not given.
+    jobs : tuple of (str or None), length n
+        Id of the calculation in flight; None where there is none.
+    refusals : tuple of (Rejection or None), length n
+        Why there will never be a label; None where there is or may be one.
+    """
+
+    values: np.ndarray
+    sigmas: np.ndarray
+    jobs: tuple[str | None, ...]
+    refusals: tuple[Rejection | None, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.values), len(self.sigmas), len(self.jobs), len(self.refusals)}
+        if len(lengths) != 1:
+            raise ValueError("the parts of an answer differ in length")
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which compositions have a value, shape (n,), bool."""
+        return np.isfinite(self.values)
+
+    @property
+    def pending(self) -> np.ndarray:
+        """Which compositions have a calculation in flight, shape (n,), bool."""
+        return ~self.known & np.array([job is not None for job in self.jobs], dtype=bool)
+
+
+class Oracle(Protocol):
+    """Gives labels, at once or later.
+
+    Attributes
+    ----------
+    property : str
+        What is labelled, with its unit, e.g. ``"band_gap_eV"``.
+    origin : {"dft-vasp", "dft-gpaw", "table", "ml"}
+    source : str
+        Model or recipe hash, or the name of a table.
+    """
+
+    property: str
+    origin: Origin
+    source: str
+
+    def label(self, counts: np.ndarray) -> Answer:
+        """Label reduced compositions ``counts (n, 103)``.
+
+        Asking again is free: a composition in flight gives the same job until its answer is there,
+        and nothing is computed twice.
+        """
+        ...
+
+
+class OracleConfig(BaseModel):
+    """Who labels the compositions that the search asks for.
+
+    Attributes
+    ----------
+    kind : {"ml", "table"}
+        A model's prediction, or a table of known values.
+    model : str
+        Name of the model, for ``kind: ml``.
+    table : str or None
+        CSV or Parquet file with a formula column and a value column, for ``kind: table``.
+    formula_column, value_column : str
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["ml", "table"] = "ml"
+    model: str = "oracle"
+    table: str | None = None
+    formula_column: str = "formula"
+    value_column: str = PROPERTY
+
+    @model_validator(mode="after")
+    def _complete(self) -> OracleConfig:
+        if (self.kind == "table") != (self.table is not None):
+            raise ValueError("`table` names a file if, and only if, `kind` is 'table'")
+        return self
+
+
+class MLOracle:
+    """Labels with a property model.
+
+    Parameters
+    ----------
+    model : PropertyModel
+    source : str
+        Hash of the weights.
+    """
+
+    origin: Origin = "ml"
+
+    def __init__(self, model: PropertyModel, source: str):
+        self.property = model.property
+        self.source = source
+        self._model = model
+
+    @classmethod
+    def load(cls, handle: ModelHandle, root: Path) -> MLOracle:
+        """Load the model a handle names, given the campaign directory.
+
+        Raises
+        ------
+        ModelError
+            If the weights are missing or damaged, or predict something else.
+        """
+        from models.boosting import BoostingModel
+
+        folder = handle.folder(root)
+        model = BoostingModel.load(folder)
+        if model.property != PROPERTY:
+            raise ModelError(
+                f"the oracle predicts {model.property}, the search needs {PROPERTY}",
+                where=folder,
+                fix="Name a band-gap model, or train one with `agd train`.",
+            )
+        return cls(model, handle.sha256)
+
+    def label(self, counts: np.ndarray) -> Answer:
+        """Label every composition at once. See `Oracle`."""
+        mean, sigma = self._model.predict(counts)
+        nothing = (None,) * len(counts)
+        return Answer(np.asarray(mean, float), np.asarray(sigma, float), nothing, nothing)
+
+
+class TableOracle:
+    """Labels from known values; refuses compositions that it does not have.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (n, 103)
+        Reduced. Of a composition given several times, the median is taken.
+    values : ndarray of float, shape (n,)
+    source : str
+        Name of the table.
+    """
+
+    origin: Origin = "table"
+    property = PROPERTY
+
+    def __init__(self, counts: np.ndarray, values: np.ndarray, source: str):
+        self.source = source
+        known = np.isfinite(values)
+        keys, values = keys_of(counts[known]), np.asarray(values, float)[known]
+        order = np.argsort(keys, kind="stable")
+        self._keys, starts = np.unique(keys[order], return_index=True)
+        groups = np.split(values[order], starts[1:]) if len(starts) else []
+        self._values = np.array([np.median(group) for group in groups])
+
+    @classmethod
+    def read(cls, path: Path, formula_column: str, value_column: str) -> TableOracle:
+        """Read a CSV or Parquet table.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read, lacks a column, or has no usable row.
+        """
+        import pandas as pd
+
+        try:
+            table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"the oracle's table cannot be read: {error}",
+                where=path,
+                fix="Give a CSV or Parquet file with `oracle.table`.",
+            ) from error
+        for column in (formula_column, value_column):
+            if column not in table:
+                raise DataError(
+                    f"the oracle's table has no column {column!r}",
+                    where=f"{path} ({', '.join(map(str, table.columns))})",
+                    fix="Name the columns with `oracle.formula_column`, `oracle.value_column`.",
+                )
+        values = pd.to_numeric(table[value_column], errors="coerce").to_numpy(float)
+        parsed = parse_formulas(table[formula_column])
+        oracle = cls(parsed.counts, values[parsed.rows], f"{path.name}:{sha256_of(path)}")
+        if not len(oracle):
+            raise DataError(
+                "the oracle's table has no row with a formula and a number",
+                where=path,
+                fix="Check the columns that `oracle` names.",
+            )
+        return oracle
+
+    def __len__(self) -> int:
+        """Return how many compositions have a value."""
+        return len(self._keys)
+
+    def label(self, counts: np.ndarray) -> Answer:
+        """Label what the table has. See `Oracle`."""
+        keys = keys_of(counts)
+        at = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
+        found = self._keys[at] == keys if len(self._keys) else np.zeros(len(keys), bool)
+        values = np.full(len(keys), np.nan)
+        values[found] = self._values[at[found]]
+        refusals = tuple(
+            None
+            if there
+            else Rejection("unlabelled", f"{formula} has no value in the table {self.source}")
+            for formula, there in zip(formulas_of(counts), found.tolist(), strict=True)
+        )
+        return Answer(values, np.full(len(keys), np.nan), (None,) * len(keys), refusals)
+
+
+def oracle_for(
+    campaign: Campaign, config: OracleConfig, models: Mapping[str, ModelHandle]
+) -> Oracle:
+    """Build the oracle that a configuration names.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    config : OracleConfig
+    models : mapping of str to ModelHandle
+        The campaign's weights by name.
+
+    Raises
+    ------
+    ConfigError, DataError, ModelError
+        If the model or the table cannot be used.
+    """
+    if config.table is not None:
+        return TableOracle.read(Path(config.table), config.formula_column, config.value_column)
+    if config.model not in models:
+        raise ConfigError(
+            f"the oracle's model {config.model!r} is not among the campaign's models",
+            where=", ".join(sorted(models)) or "no models",
+            fix="Name one of them with `oracle.model`.",
+        )
+    return MLOracle.load(models[config.model], campaign.root)

@@ -1,0 +1,102 @@
+"""What decides a search: the explore stage's configuration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models.gaussian_process import REFIT_EVERY
+from models.latent_pool import PoolShares
+from models.latent_search import BATCH, KAPPA, XI, Acquisition, Backend
+from tasks._oracles import OracleConfig
+
+BUDGET = 1000
+"""Labels the search may ask for (AGD sec. 3.2, experiments 2 to 4)."""
+
+
+class ExploreConfig(BaseModel):
+    """Settings of the search.
+
+    Attributes
+    ----------
+    oracle : OracleConfig
+        Who labels.
+    budget : int
+        Labels the search may ask the oracle for, answered or in flight.
+    batch : int
+        Suggestions an iteration, 20 in AGD.
+    iterations : int or None
+        Most iterations; None allows three times those the budget needs (chosen), which only a
+        space that is used up can reach. AGD counts suggestions, decodable or not: its experiments
+        are ``iterations: 50`` with ``decode_first: false``.
+    backend : {"batch", "bayesian-optimization"}
+    acquisition : {"ucb", "ei"}
+    kappa, xi : float
+        See `models.latent_search.Acquisition`.
+    refit_every : int
+        Points between fits of the surrogate's kernel.
+    pool_size : int
+        Candidates proposed in each iteration (chosen).
+    shares : PoolShares
+        How they are made.
+    decode_first : bool
+        Decode the whole pool and choose among what decodes to a new composition, so that no
+        suggestion is lost; False chooses first, as in AGD.
+    reencode : bool
+        Search on the latents of the decoded compositions instead of the proposed ones, so that a
+        composition is one point and the surrogate learns no difference that the decoder ignores
+        (chosen). Needs `decode_first`.
+    chemistry : {"strict", "any"}
+        Ask only for compositions that are neutral with balanced electronegativity, or for all that
+        keep the limits below, as in AGD.
+    minimum_elements, maximum_elements : int
+        Fewer than the least count as not decoded.
+    maximum_atoms : int
+        In the reduced formula; with the limit on elements, AGD's limits for candidates (sec. 3.2).
+    initial_at_most : int
+        The surrogate starts from at most this many labels: half the best, half drawn at random
+        (chosen: its cost grows with the cube of their number).
+    in_flight_at_most : int
+        Where the oracle answers later: the search rests while this many answers are outstanding.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    oracle: OracleConfig = OracleConfig()
+    budget: int = Field(default=BUDGET, ge=1)
+    batch: int = Field(default=BATCH, ge=1)
+    iterations: int | None = Field(default=None, ge=1)
+    backend: Backend = "batch"
+    acquisition: Literal["ucb", "ei"] = "ucb"
+    kappa: float = Field(default=KAPPA, ge=0)
+    xi: float = Field(default=XI, ge=0)
+    refit_every: int = Field(default=REFIT_EVERY, ge=1)
+    pool_size: int = Field(default=2000, ge=1)
+    shares: PoolShares = PoolShares()
+    decode_first: bool = True
+    reencode: bool = True
+    chemistry: Literal["strict", "any"] = "strict"
+    minimum_elements: int = Field(default=2, ge=1)
+    maximum_elements: int = Field(default=5, ge=1)
+    maximum_atoms: int = Field(default=20, ge=1)
+    initial_at_most: int = Field(default=1000, ge=1)
+    in_flight_at_most: int = Field(default=100, ge=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> ExploreConfig:
+        if self.reencode and not self.decode_first:
+            raise ValueError("`reencode` needs `decode_first`")
+        if self.minimum_elements > self.maximum_elements:
+            raise ValueError("`minimum_elements` is above `maximum_elements`")
+        return self
+
+    @property
+    def most_iterations(self) -> int:
+        """The limit on iterations, whether given or derived from the budget."""
+        return self.iterations or 3 * -(-self.budget // self.batch)
+
+    @property
+    def worth(self) -> Acquisition:
+        """The acquisition function."""
+        return Acquisition(self.acquisition, kappa=self.kappa, xi=self.xi)

@@ -1,0 +1,190 @@
+"""One iteration of the search: propose, decode, choose, label.
+
+In: the state of the search and a random generator. Out: rows for the visited table and, for each
+way of proposing, how many candidates decoded, were valid, new and chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from models.latent_pool import SOURCES, Pool, propose
+from structure.composition import keys_of, reduce
+from tasks._handles import Window
+from tasks._oracles import Answer
+from tasks.explore.config import ExploreConfig
+from tasks.explore.state import LatentSpace, Rows, SearchState, Setting, Status
+
+
+class Tally(BaseModel):
+    """What became of the candidates of one source.
+
+    Attributes
+    ----------
+    decoded : int
+        Candidates that were passed through the decoder.
+    decodable : int
+        Of those, with enough elements to be a compound.
+    valid : int
+        Of those, within the limits and, if asked for, chemically valid.
+    new : int
+        Of those, not labelled before and not twice among the candidates.
+    suggested : int
+        Chosen by the search.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    decoded: int = 0
+    decodable: int = 0
+    valid: int = 0
+    new: int = 0
+    suggested: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(**{n: getattr(self, n) + getattr(other, n) for n in Tally.model_fields})
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Compositions behind latents, and what can be done with them.
+
+    Attributes
+    ----------
+    counts : ndarray of int16, shape (n, 103)
+    keys : ndarray of uint64, shape (n,)
+    decodable, valid, new : ndarray of bool, shape (n,)
+        Each only where the one before holds.
+    """
+
+    counts: np.ndarray
+    keys: np.ndarray
+    decodable: np.ndarray
+    valid: np.ndarray
+    new: np.ndarray
+
+    def statuses(self) -> list[Status]:
+        """Return why each cannot be asked for, or ``"labelled"`` where it can."""
+        where: list[Status] = ["undecodable", "invalid", "merged", "labelled"]
+        steps = self.decodable.astype(int) + self.valid + self.new
+        return [where[i] for i in steps]
+
+
+def decode(
+    latents: np.ndarray, config: ExploreConfig, space: LatentSpace, asked: set[int]
+) -> Decoded:
+    """Decode latents and judge the compositions."""
+    from structure.validity import valid as chemically_valid
+
+    counts = reduce(space.decode(latents).astype(np.int16, copy=False))
+    elements = (counts > 0).sum(axis=1)
+    decodable = (elements >= config.minimum_elements) & space.accepts(counts)
+    valid = decodable & (elements <= config.maximum_elements)
+    valid &= counts.sum(axis=1, dtype=np.int64) <= config.maximum_atoms
+    if config.chemistry == "strict":
+        rows = np.flatnonzero(valid)
+        valid[rows] = chemically_valid(counts[rows])
+    keys = keys_of(counts)
+    new = np.zeros(len(keys), dtype=bool)
+    seen = set(asked)
+    for i in np.flatnonzero(valid).tolist():
+        key = int(keys[i])
+        new[i] = key not in seen
+        seen.add(key)
+    return Decoded(counts, keys, decodable, valid, new)
+
+
+def suggest(
+    setting: Setting, state: SearchState, rng: np.random.Generator, most: int
+) -> tuple[Rows, dict[str, Tally]]:
+    """Ask the oracle for up to `most` new compositions.
+
+    Returns
+    -------
+    rows : Rows
+        One row a suggestion.
+    tallies : dict of str to Tally
+        By source.
+    """
+    config, space = setting.config, setting.space
+    pool = propose(config.pool_size, config.shares, space.box, state.latents, state.values, rng)
+    if config.decode_first:
+        looked_at = np.arange(len(pool.latents))
+        decoded = decode(pool.latents, config, space, state.asked)
+        open_ = np.flatnonzero(decoded.new)
+        latents = pool.latents[open_]
+        if config.reencode and len(open_):
+            latents = space.encode(decoded.counts[open_]).astype(np.float32)
+        picked = state.search.suggest(latents, most)
+        chosen, latents, within = open_[picked], latents[picked], open_[picked]
+    else:
+        looked_at = chosen = state.search.suggest(pool.latents, most)
+        latents, within = pool.latents[chosen], np.arange(len(chosen))
+        decoded = decode(latents, config, space, state.asked)
+    rows = _blank_rows(pool.sources[chosen], latents, decoded, within)
+    asked = np.flatnonzero([status == "labelled" for status in rows.statuses])
+    if len(asked):
+        _write(rows, asked, setting.oracle.label(rows.counts[asked]), setting.window)
+    _fill_merged(rows, state, setting.window)
+    return rows, _tallies(pool, looked_at, decoded, chosen)
+
+
+def arrivals(setting: Setting, state: SearchState) -> Rows | None:
+    """Ask again for what is in flight; return rows for what has been answered, or None."""
+    if not state.waiting:
+        return None
+    rows = Rows.joined(list(state.waiting.values()))
+    _write(rows, np.arange(len(rows)), setting.oracle.label(rows.counts), setting.window)
+    ready = np.array([status != "pending" for status in rows.statuses], dtype=bool)
+    return rows.where(ready) if ready.any() else None
+
+
+def _blank_rows(
+    sources: np.ndarray, latents: np.ndarray, decoded: Decoded, within: np.ndarray
+) -> Rows:
+    """Make the rows of suggestions; those to be asked for are called labelled already."""
+    statuses = decoded.statuses()
+    gaps, sigmas, utilities = np.full((3, len(within)), np.nan)
+    own: list[Status] = [statuses[i] for i in within]
+    return Rows(sources, own, latents, decoded.counts[within], gaps, sigmas, utilities)
+
+
+def _write(rows: Rows, where: np.ndarray, answer: Answer, window: Window) -> None:
+    """Write an oracle's answer into the rows it was asked for."""
+    rows.gaps[where], rows.sigmas[where] = answer.values, answer.sigmas
+    rows.utilities[where] = window.utility(answer.values)
+    for i, known, refusal in zip(where, answer.known, answer.refusals, strict=True):
+        rows.statuses[i] = "labelled" if known else ("refused" if refusal else "pending")
+
+
+def _fill_merged(rows: Rows, state: SearchState, window: Window) -> None:
+    """Give a suggestion that decodes to a labelled composition that composition's label."""
+    known = dict(state.gap_of)
+    for key, status, gap, sigma in zip(
+        keys_of(rows.counts).tolist(), rows.statuses, rows.gaps, rows.sigmas, strict=True
+    ):
+        if status == "labelled":
+            known[key] = (gap, sigma)
+    for i, key in enumerate(keys_of(rows.counts).tolist()):
+        if rows.statuses[i] == "merged" and key in known:
+            rows.gaps[i], rows.sigmas[i] = known[key]
+            rows.utilities[i] = window.utility(rows.gaps[i : i + 1])[0]
+
+
+def _tallies(
+    pool: Pool, looked_at: np.ndarray, decoded: Decoded, chosen: np.ndarray
+) -> dict[str, Tally]:
+    out = {}
+    for i, source in enumerate(SOURCES):
+        own = pool.sources[looked_at] == i
+        out[source] = Tally(
+            decoded=int(own.sum()),
+            decodable=int((decoded.decodable & own).sum()),
+            valid=int((decoded.valid & own).sum()),
+            new=int((decoded.new & own).sum()),
+            suggested=int((pool.sources[chosen] == i).sum()),
+        )
+    return out

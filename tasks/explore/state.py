@@ -1,0 +1,256 @@
+"""Where a search stands: rebuilt from the tables of its iterations, and from nothing else.
+
+In: the initial labels and every row an iteration wrote. Out: the surrogate's points, which
+compositions have been asked for, the budget used and the best label so far. A search that is killed
+and one that is not pass their rows through the same calls in the same order.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from models.latent_pool import SOURCES
+from models.latent_search import LatentSearch
+from structure.composition import formulas_of, keys_of
+from structure.errors import DataError
+from tasks._campaign import Campaign
+from tasks._handles import Handle, Window, read_table
+from tasks._oracles import PROPERTY, Oracle
+from tasks.explore.config import ExploreConfig
+
+logger = logging.getLogger(__name__)
+
+STAGE = "explore"
+SIGMA = "band_gap_sigma_eV"
+
+Status = Literal["labelled", "merged", "undecodable", "invalid", "pending", "refused"]
+
+
+class LatentSpace(Protocol):
+    """What the search needs of an autoencoder (`models.autoencoder.Autoencoder`).
+
+    Attributes
+    ----------
+    box : ndarray of float, shape (2, d)
+        Least and greatest value of each latent dimension over the training set.
+    """
+
+    box: np.ndarray
+
+    def encode(self, counts: np.ndarray) -> np.ndarray:
+        """Return latents (n, d) of reduced compositions (n, 103)."""
+        ...
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Return compositions (n, 103); a row of zeros where nothing was decoded."""
+        ...
+
+    def accepts(self, counts: np.ndarray) -> np.ndarray:
+        """Return which compositions can be encoded, shape (n,), bool."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays the same during a search."""
+
+    campaign: Campaign
+    config: ExploreConfig
+    window: Window
+    space: LatentSpace
+    oracle: Oracle
+
+
+@dataclass
+class Rows:
+    """Suggestions of one iteration, one row each.
+
+    Attributes
+    ----------
+    sources : ndarray of int8, shape (n,)
+        Index into `models.latent_pool.SOURCES`.
+    statuses : list of Status, length n
+    latents : ndarray of float32, shape (n, d)
+        The points the surrogate knows them by.
+    counts : ndarray of int16, shape (n, 103)
+    gaps, sigmas, utilities : ndarray of float64, shape (n,)
+        NaN where there is no label.
+    """
+
+    sources: np.ndarray
+    statuses: list[Status]
+    latents: np.ndarray
+    counts: np.ndarray
+    gaps: np.ndarray
+    sigmas: np.ndarray
+    utilities: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.statuses)
+
+    def columns(self, iteration: int) -> dict[str, object]:
+        """Return the columns of the visited table, without the counts."""
+        import pyarrow as pa
+
+        flat = pa.array(np.ascontiguousarray(self.latents, dtype=np.float32).reshape(-1))
+        return {
+            "iteration": np.full(len(self), iteration, dtype=np.int64),
+            "source": pa.array([SOURCES[i] for i in self.sources], pa.string()),
+            "formula": pa.array(formulas_of(self.counts), pa.string()),
+            "status": pa.array(self.statuses, pa.string()),
+            PROPERTY: self.gaps,
+            SIGMA: self.sigmas,
+            "utility": self.utilities,
+            "latent": pa.FixedSizeListArray.from_arrays(flat, self.latents.shape[1]),
+        }
+
+    @classmethod
+    def read(cls, campaign: Campaign, table: Handle, dimensions: int) -> Rows:
+        """Read what an iteration wrote."""
+        columns, counts = read_table(campaign.root, table)
+        if counts is None:
+            raise DataError("a table of the search has no compositions", where=table.path)
+        latents = np.array(columns["latent"].tolist(), dtype=np.float32)
+        return cls(
+            np.array([SOURCES.index(s) for s in columns["source"]], dtype=np.int8),
+            columns["status"].tolist(),
+            latents.reshape(len(counts), dimensions),
+            counts,
+            columns[PROPERTY],
+            columns[SIGMA],
+            columns["utility"],
+        )
+
+    @classmethod
+    def joined(cls, parts: list[Rows]) -> Rows:
+        """Return the rows of several parts, in order."""
+        return cls(
+            np.concatenate([p.sources for p in parts]),
+            [s for p in parts for s in p.statuses],
+            *(
+                np.concatenate([getattr(p, name) for p in parts])
+                for name in ("latents", "counts", "gaps", "sigmas", "utilities")
+            ),
+        )
+
+    def where(self, keep: np.ndarray) -> Rows:
+        """Return the rows a mask (n,) keeps."""
+        return Rows(
+            self.sources[keep],
+            [s for s, kept in zip(self.statuses, keep.tolist(), strict=True) if kept],
+            *(
+                getattr(self, name)[keep]
+                for name in ("latents", "counts", "gaps", "sigmas", "utilities")
+            ),
+        )
+
+
+class SearchState:
+    """The search so far.
+
+    Attributes
+    ----------
+    search : LatentSearch
+    latents, values : ndarray, shapes (n, d) and (n,)
+        Labelled points, from which candidates are proposed.
+    gap_of : dict of int to (float, float)
+        Gap and uncertainty of every labelled composition, by key.
+    waiting : dict of int to Rows
+        Suggestions in flight, by key, one row each.
+    calls : int
+        Oracle calls so far, answered or in flight.
+    trace : list of (float, float)
+        Best utility and its gap after each answered call.
+    dropped : int
+        Initial compositions that the autoencoder cannot encode.
+    """
+
+    def __init__(self, config: ExploreConfig, space: LatentSpace):
+        self.search = LatentSearch(space.box, config.worth, config.backend, config.refit_every)
+        self.latents = np.empty((0, space.box.shape[1]), dtype=np.float32)
+        self.values = np.empty(0)
+        self.gap_of: dict[int, tuple[float, float]] = {}
+        self.asked: set[int] = set()
+        self.waiting: dict[int, Rows] = {}
+        self.calls = 0
+        self.trace: list[tuple[float, float]] = []
+        self.best = (-np.inf, np.nan)
+        self.dropped = 0
+
+    @classmethod
+    def start(cls, setting: Setting, initial: Handle) -> SearchState:
+        """Start from the initial labels.
+
+        Raises
+        ------
+        DataError
+            If none of them can be encoded.
+        """
+        config, space, window = setting.config, setting.space, setting.window
+        columns, counts = read_table(setting.campaign.root, initial)
+        gaps = columns.get(PROPERTY)
+        if counts is None or gaps is None:
+            raise DataError(
+                f"the initial labels have no compositions or no {PROPERTY}", where=initial.path
+            )
+        state = cls(config, space)
+        labelled = np.isfinite(gaps)
+        counts, gaps = counts[labelled], gaps[labelled]
+        keys = keys_of(counts).tolist()
+        state.asked.update(keys)
+        state.gap_of.update(zip(keys, ((float(g), np.nan) for g in gaps), strict=True))
+        accepted = space.accepts(counts)
+        state.dropped = int((~accepted).sum())
+        counts, utilities = counts[accepted], window.utility(gaps[accepted])
+        if not len(counts):
+            raise DataError(
+                "none of the initial labels can be encoded",
+                where=initial.path,
+                fix="Give labelled compounds of the autoencoder's elements, at most 20 of each.",
+            )
+        rng = setting.campaign.generator(STAGE, "initial")
+        chosen = _start_points(utilities, config.initial_at_most, rng)
+        state._add(space.encode(counts[chosen]).astype(np.float32), utilities[chosen])
+        logger.info("explore: starts from %d labels", len(chosen))
+        return state
+
+    def _add(self, latents: np.ndarray, values: np.ndarray) -> None:
+        if len(latents):
+            self.search.register(latents, values)
+            self.latents = np.concatenate([self.latents, latents])
+            self.values = np.concatenate([self.values, values])
+
+    def take(self, rows: Rows) -> None:
+        """Take in what an iteration wrote: answers that arrived, then its own suggestions."""
+        keys = keys_of(rows.counts).tolist()
+        statuses = np.array(rows.statuses, dtype=object)
+        for i, (key, status) in enumerate(zip(keys, rows.statuses, strict=True)):
+            if status in ("labelled", "pending", "refused"):
+                self.asked.add(key)
+                arrived = self.waiting.pop(key, None) is not None
+                self.calls += status != "refused" and not arrived
+                if arrived and status == "refused":
+                    self.search.withdraw(rows.latents[i : i + 1])
+            if status == "labelled":
+                self.gap_of[key] = (float(rows.gaps[i]), float(rows.sigmas[i]))
+                self.best = max(self.best, (float(rows.utilities[i]), float(rows.gaps[i])))
+                self.trace.append(self.best)
+            if status == "pending":
+                self.waiting[key] = rows.where(np.arange(len(rows)) == i)
+        told = np.isin(statuses, ("labelled", "merged")) & np.isfinite(rows.utilities)
+        self._add(rows.latents[told], rows.utilities[told])
+        self.search.register(rows.latents[statuses == "pending"], pending=True)
+
+
+def _start_points(utilities: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose at most `most` initial points: half the best, half of the others at random."""
+    if len(utilities) <= most:
+        return np.arange(len(utilities))
+    order = np.argsort(-utilities, kind="stable")
+    best = order[: most // 2]
+    others = rng.choice(order[most // 2 :], most - len(best), replace=False)
+    return np.sort(np.concatenate([best, others]))

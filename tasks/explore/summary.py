@@ -1,0 +1,97 @@
+"""What a search leaves behind: the visited table and a summary of all iterations.
+
+In: the tables of the iterations. Out: `Explored`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from structure.composition import keys_of
+from structure.files import write_json
+from tasks._handles import Handle, handle_for, write_table
+from tasks._outputs import Explored
+from tasks.explore.iteration import Tally
+from tasks.explore.state import STAGE, Rows, SearchState, Setting
+
+
+class Iteration(BaseModel):
+    """Output of one iteration.
+
+    Attributes
+    ----------
+    table : Handle
+        Its rows of the visited table: answers that arrived first, then suggestions.
+    arrived : int
+        How many of the rows are answers to earlier suggestions.
+    tallies : dict of str to Tally
+        By source.
+    seconds : float
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: Handle
+    arrived: int
+    tallies: dict[str, Tally]
+    seconds: float
+
+
+def write_summary(
+    setting: Setting, state: SearchState, done: Sequence[Iteration], n_initial: int
+) -> Explored:
+    """Write the visited table and the summary of all iterations.
+
+    A suggestion whose answer arrived later has one row, that of its answer.
+    """
+    campaign, config = setting.campaign, setting.config
+    parts = [Rows.read(campaign, output.table, setting.space.box.shape[1]) for output in done]
+    rows = Rows.joined(parts)
+    number = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])
+    statuses = np.array(rows.statuses, dtype=object)
+    answered = np.isin(keys_of(rows.counts), keys_of(rows.counts[statuses != "pending"]))
+    keep = ~((statuses == "pending") & answered)
+    rows, number, statuses = rows.where(keep), number[keep], statuses[keep]
+    columns = rows.columns(0) | {"iteration": number}
+    path = campaign.folder(STAGE) / "visited.parquet"
+    visited = write_table(campaign.root, path, columns, "visited", counts=rows.counts)
+    gaps = rows.gaps[statuses == "labelled"]
+    tallies = {
+        source: sum((output.tallies[source] for output in done), Tally())
+        for source in done[0].tallies
+    }
+    summary = {
+        "backend": config.backend,
+        "acquisition": config.acquisition,
+        "kappa": config.kappa,
+        "initial": {"used": n_initial, "not_encodable": state.dropped},
+        "iterations": len(done),
+        "oracle_calls": state.calls,
+        "labels": len(gaps),
+        "in_window": int(setting.window.contains(gaps).sum()),
+        "statuses": {s: int((statuses == s).sum()) for s in sorted(set(rows.statuses))},
+        "best_gap_eV": state.best[1] if len(gaps) else None,
+        "trace_best_gap_eV": [gap for _, gap in state.trace],
+        "trace_best_utility_eV": [utility for utility, _ in state.trace],
+        "sources": {source: _fractions(tally) for source, tally in tallies.items()},
+        "seconds_per_iteration": [output.seconds for output in done],
+    }
+    path = campaign.folder(STAGE) / "summary.json"
+    write_json(path, summary)
+    return Explored(visited=visited, summary=handle_for(campaign.root, path, 1, "search-summary"))
+
+
+def _fractions(tally: Tally) -> dict[str, float | int | None]:
+    """Return a source's numbers with the fractions that people compare."""
+
+    def share(part: int, whole: int) -> float | None:
+        return part / whole if whole else None
+
+    return tally.model_dump() | {
+        "fraction_decodable": share(tally.decodable, tally.decoded),
+        "fraction_valid": share(tally.valid, tally.decoded),
+        "fraction_new": share(tally.new, tally.decoded),
+    }
