@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from structure.files import replacing, write_json
 from structure.known import build_known_filter as build_known_filter
 from structure.known import load_filter, union
 from tasks._campaign import Campaign
+from tasks._earlier import Earlier, earlier_campaigns
 from tasks._embedded import EmbeddedConfig, embedded_labels, embedded_templates, shipped
 from tasks._handles import Handle, handle_for, write_table
 from tasks._ledger import Label, Origin
@@ -72,6 +74,9 @@ class IngestConfig(BaseModel):
     initial : InitialConfig
     embedded : EmbeddedConfig
         What fills the roles that no source has.
+    earlier : tuple of str
+        Earlier campaigns, as paths relative to this one's directory: what their finished
+        calculations labelled joins the initial labels, and compounds they gave jobs are known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +85,7 @@ class IngestConfig(BaseModel):
     rules: tuple[Rule, ...] = (LowestEnergyPerFormula(), NoSingleElements())
     initial: InitialConfig = InitialConfig()
     embedded: EmbeddedConfig = EmbeddedConfig()
+    earlier: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _distinct_names(self) -> IngestConfig:
@@ -134,14 +140,16 @@ def _ingest(campaign: Campaign, config: IngestConfig) -> Ingested:
     refused += dropped
     chosen = _choose(pool.rows, config.initial, campaign.generator("ingest", "initial"))
     initial = _Pool(pool.rows.take(chosen), pool.names, pool.origins)
-    known = union([known, keys_of(initial.rows.counts)])
+    earlier = earlier_campaigns(campaign.root, config.earlier)
+    initial, pool = _with_earlier(initial, earlier), _with_earlier(pool, earlier)
+    known = union([known, keys_of(initial.rows.counts), earlier.proposed])
     folder = campaign.folder("ingest")
     manifest = {
         "sources": _accounts(config, sources),
         "rules": steps,
         "labelled": len(pool.rows),
         "initial": {
-            "count": len(chosen),
+            "count": len(initial.rows),
             "rule": config.initial.rule,
             "from": sorted({f"{pool.origins[s]}: {pool.names[s]}" for s in initial.rows.source}),
         },
@@ -153,6 +161,7 @@ def _ingest(campaign: Campaign, config: IngestConfig) -> Ingested:
             "total": len(known),
         },
         "templates": {"count": len(library), "rejected": len(bad_templates)},
+        "earlier": {"labels": len(earlier.rows), "with_jobs": len(earlier.proposed)},
         "rejected": dict(Counter(r.why.code for r in refused)),
     }
     write_json(folder / "manifest.json", manifest)
@@ -287,6 +296,19 @@ def _choose(
     if config.rule == "all":
         return eligible
     return np.sort(generator.choice(eligible, size=config.count, replace=False))
+
+
+def _with_earlier(pool: _Pool, earlier: Earlier) -> _Pool:
+    """Add what earlier campaigns' calculations labelled; of a compound in both, theirs counts."""
+    if not len(earlier.rows):
+        return pool
+    other = ~np.isin(keys_of(pool.rows.counts), keys_of(earlier.rows.counts))
+    added = replace(earlier.rows, source=earlier.rows.source + len(pool.names))
+    return _Pool(
+        LabelledRows.concat([pool.rows.take(other), added]),
+        pool.names + earlier.sources,
+        pool.origins + earlier.origins,
+    )
 
 
 def _accounts(config: IngestConfig, sources: Sequence[SourceRows]) -> list[dict[str, Any]]:

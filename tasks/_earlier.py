@@ -1,0 +1,106 @@
+"""Earlier campaigns of a series: serve ingest with what their DFT jobs brought back.
+
+In: directories of earlier campaigns. Out: the compounds their finished calculations labelled, and
+the keys of all compounds they gave jobs, which are no longer new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from structure.composition import keys_of, parse_formulas
+from structure.dataset_rules import LabelledRows
+from structure.errors import CampaignError
+from tasks._ledger import Label, Ledger, Origin
+
+GAP, ENERGY = "band_gap_eV", "formation_energy_eV_per_atom"
+
+
+class Earlier(NamedTuple):
+    """What earlier campaigns know.
+
+    Attributes
+    ----------
+    rows : LabelledRows
+        One row a compound; its ``source`` is a place in `sources` and `origins`.
+    sources : list of str
+        Recipe hash of the calculations, as in the labels.
+    origins : list of str
+    proposed : ndarray of uint64
+        Sorted keys of every compound with a job, finished or not.
+    """
+
+    rows: LabelledRows
+    sources: list[str]
+    origins: list[Origin]
+    proposed: np.ndarray
+
+
+def earlier_campaigns(root: Path, names: Sequence[str]) -> Earlier:
+    """Read what earlier campaigns brought back.
+
+    Parameters
+    ----------
+    root : Path
+        The campaign that begins.
+    names : sequence of str
+        Directories relative to `root`, oldest first. Of a compound labelled in several, the last
+        label counts.
+
+    Raises
+    ------
+    CampaignError
+        If one is no campaign directory.
+    """
+    gaps: dict[str, Label] = {}
+    energies: dict[str, Label] = {}
+    proposed: set[str] = set()
+    for name in names:
+        if not (root / name / "campaign.json").exists():
+            raise CampaignError(
+                "there is no earlier campaign here",
+                where=root / name,
+                fix="Restore the directory, or correct 'ingest.earlier'.",
+            )
+        ledger = Ledger.in_folder(root / name)
+        try:
+            asked = {job["formula"] for job in ledger.jobs()}
+            proposed |= asked
+            gaps |= _calculated(ledger, GAP, asked)
+            energies |= _calculated(ledger, ENERGY, asked)
+        finally:
+            ledger.close()
+    return _collected(gaps, energies, proposed)
+
+
+def _calculated(ledger: Ledger, property: str, asked: set[str]) -> dict[str, Label]:
+    """Return the labels that jobs of a campaign earned, by formula."""
+    return {
+        label.formula: label
+        for label in ledger.labels(property)
+        if label.origin in ("dft-vasp", "dft-gpaw") and label.formula in asked
+    }
+
+
+def _collected(gaps: dict[str, Label], energies: dict[str, Label], proposed: set[str]) -> Earlier:
+    formulas = sorted(gaps)
+    kinds = sorted({(label.source, label.origin) for label in gaps.values()})
+    counts = parse_formulas(formulas).counts
+    energy = [energies[f].value if f in energies else np.nan for f in formulas]
+    rows = LabelledRows(
+        counts=counts,
+        cell_max=counts.max(axis=1, initial=0).astype(np.intp),
+        cell_atoms=counts.sum(axis=1, dtype=np.intp),
+        band_gap=np.array([gaps[f].value for f in formulas], dtype=np.float64),
+        formation_energy=np.array(energy, dtype=np.float64),
+        source=np.array(
+            [kinds.index((gaps[f].source, gaps[f].origin)) for f in formulas], dtype=np.intp
+        ),
+        record=np.arange(1, len(formulas) + 1),
+    )
+    keys = np.unique(keys_of(parse_formulas(sorted(proposed)).counts))
+    return Earlier(rows, [s for s, _ in kinds], [o for _, o in kinds], keys)
