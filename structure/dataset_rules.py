@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from structure.composition import keys_of
 from structure.elements import INDEX
 
-
 ROUNDING_EV = 1e-9
 """Chosen: energies are compared no finer, so that rounding removes no row of a narrow set."""
 

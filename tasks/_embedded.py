@@ -109,15 +109,15 @@ def embedded_labels(
     """
     if config.initial == "dft-set":
         return dft_set_rows().rows, "gpaw_set", "dft-gpaw"
-    from models.boosting import BoostingModel
     from models.checkpoints import read_config
     from models.generator import load_generator
+    from models.prediction import load_property_model
     from models.starting_set import known_compositions
 
     generator = load_generator(shipped(config.generator))
     counts = known_compositions(generator, config.draws, seed, known, prototypes)
     folder = shipped(config.oracle)
-    gaps = BoostingModel.load(folder).predict(counts).mean if len(counts) else np.zeros(0)
+    gaps = load_property_model(folder).predict(counts).mean if len(counts) else np.zeros(0)
     rows = LabelledRows(
         counts=counts.reshape(-1, N_ELEMENTS),
         cell_max=counts.max(axis=1, initial=0).astype(np.intp),

@@ -114,7 +114,7 @@ class NovelSample:
         priorities = np.concatenate([self._priorities, self._rng.random(len(counts))])
         keep = np.sort(np.argsort(priorities, kind="stable")[: self._size])
         self._counts = np.concatenate([self._counts, counts])[keep]
-        names = np.full(len(counts), generator, dtype=np.str_)
+        names = np.full(len(counts), generator)
         self._generators = np.concatenate([self._generators, names])[keep]
         self._priorities = priorities[keep]
 
