@@ -82,7 +82,7 @@ class AutoencoderConfig(BaseModel):
     rate: float = Field(default=1e-3, gt=0)
     decay: bool = True
     validation_share: float = Field(default=0.03, gt=0, lt=0.5)
-    budget: FitBudget = FitBudget(steps=24_000, probe_every=1_000)
+    budget: FitBudget = FitBudget(steps=20_000, probe_every=1_000)
 
     @property
     def encoding(self) -> Encoding:

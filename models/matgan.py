@@ -1,8 +1,9 @@
 """MatGAN: a generative adversarial network of compositions, for the train and sample stages.
 
-In: unique compositions. Out: weights that draw new ones. Dan et al., "Generative adversarial
-networks (GAN) based efficient sampling of chemical composition space" (MatGAN): both published
-convolutional networks with weight clipping or gradient penalty, and a slot generator for CPUs.
+In: a configuration and weights (`models.matgan_training` fits them). Out: drawn compositions.
+Dan et al., "Generative adversarial networks (GAN) based efficient sampling of chemical composition
+space" (MatGAN): both published convolutional networks with weight clipping or gradient penalty,
+and a slot generator for CPUs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from torch import nn
 
 from models.checkpoints import ModelConfig, arrays_of, load_into, load_model_folder
 from models.encoding import MATGAN_ENCODING, MATGAN_THRESHOLD, Encoding
-from models.generation_metrics import element_histogram, probe_of
 from models.matgan_networks import (
     LATENT,
     OQMD_CRITIC,
@@ -30,15 +30,12 @@ from models.matgan_networks import (
     SlotGenerator,
     as_published,
 )
-from models.progress import Report
-from models.training import Average, Batches, FitBudget, Fitted, Stateful, fit, seeded
-from structure.composition import N_ELEMENTS
+from models.training import FitBudget
+from structure.composition import N_ELEMENTS, WRITING_ORDER
 from structure.elements import MATGAN_ELEMENTS, columns
-from structure.errors import ModelError
 from structure.validity import valid
 
 _SAMPLE_CHUNK = 8_192
-_PROBE_ROWS = 8_192
 
 
 class MatGANConfig(BaseModel):
@@ -60,6 +57,12 @@ class MatGANConfig(BaseModel):
         Of the convolutional networks' output; see `models.encoding.MATGAN_THRESHOLD`.
     slots, hidden, critic_layers : int
         Sizes of the slot generator and its critic.
+    likelihood_steps : int
+        Steps of maximum likelihood before the game begins; slot generator only.
+    rate_likelihood : float
+        Learning rate of those steps.
+    warm_up : int
+        Steps after them in which only the critic moves.
     batch, critic_steps : int
     rate_generator, rate_critic : float
     betas : (float, float)
@@ -88,6 +91,9 @@ class MatGANConfig(BaseModel):
     slots: int = Field(default=6, gt=1)
     hidden: int = Field(default=256, gt=0)
     critic_layers: int = Field(default=3, gt=0)
+    likelihood_steps: int = Field(default=3_000, ge=0)
+    rate_likelihood: float = Field(default=2e-3, gt=0)
+    warm_up: int = Field(default=500, ge=0)
     batch: int = Field(default=64, gt=1)
     critic_steps: int = Field(default=2, gt=0)
     rate_generator: float = Field(default=1e-3, gt=0)
@@ -107,7 +113,10 @@ class MatGANConfig(BaseModel):
 
     def usable(self, counts: np.ndarray) -> np.ndarray:
         """Return which compositions this model is fitted on: bool, shape (n,)."""
-        keep = self.encoding.fits(counts) & ((counts > 0).sum(axis=1) >= 2)
+        sizes = (counts > 0).sum(axis=1)
+        keep = self.encoding.fits(counts) & (sizes >= 2)
+        if self.variant == "slot":
+            keep &= sizes <= self.slots
         return keep & valid(counts) if self.valid_only else keep
 
 
@@ -135,6 +144,8 @@ def published(
         penalty=10.0,
         penalty_every=1,
         average=0.0,
+        likelihood_steps=0,
+        warm_up=0,
         budget=FitBudget(steps=1_000 * epoch, probe_every=10 * epoch),
     )
 
@@ -191,8 +202,8 @@ class MatGAN:
     def sample(self, n: int, seed: int) -> np.ndarray:
         """Draw `n` compositions; see `models.generator.CompositionGenerator`.
 
-        An element that two slots name has the later slot's number, as the last place that fires
-        wins in the published decoding.
+        The convolutional networks are decoded as in the published code: every place above the
+        threshold fires and the last one wins.
         """
         self.generator.eval()
         source = torch.Generator().manual_seed(seed)
@@ -208,10 +219,13 @@ class MatGAN:
             values = self.generator(latent).numpy()
             return self.config.encoding.decode(values, "last", self.config.threshold)
         line, place = self.generator.draw(latent, source)
-        out = np.zeros((len(latent), N_ELEMENTS + 1), dtype=np.int16)
+        return self._counts(line, place)
+
+    def _counts(self, line: np.ndarray, place: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(line), N_ELEMENTS + 1), dtype=np.int16)
         column_of = np.append(columns(self.config.elements), N_ELEMENTS)
-        every = np.arange(len(latent))
-        for slot in range(self.generator.slots):
+        every = np.arange(len(line))
+        for slot in range(line.shape[1]):
             out[every, column_of[line[:, slot]]] = place[:, slot] + 1
         return out[:, :N_ELEMENTS]
 
@@ -220,12 +234,32 @@ def build_generator(config: MatGANConfig) -> nn.Module:
     """Return a new generator; its weights come from torch's generator."""
     shape = config.encoding.shape
     if config.variant == "slot":
-        return SlotGenerator(shape, config.slots, config.hidden)
+        return SlotGenerator(shape, slot_rank(config), config.slots, config.hidden)
     small = config.variant == "small"
     layers, channels = (SMALL_GENERATOR, 128) if small else (OQMD_GENERATOR, 256)
     network = ConvGenerator(shape, layers, channels)
     as_published(network)
     return network
+
+
+def slot_rank(config: MatGANConfig) -> np.ndarray:
+    """Return the order in which slots name elements: rising electronegativity, as in formulas."""
+    written = np.argsort(WRITING_ORDER)
+    return np.argsort(np.argsort(written[columns(config.elements)]))
+
+
+def slots_of(counts: np.ndarray, config: MatGANConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Write compositions as slots: line and place, int64, shape (n, slots); see `SlotGenerator`."""
+    order = np.argsort(slot_rank(config))
+    ordered = counts[:, columns(config.elements)[order]]
+    rows, places = np.nonzero(ordered)
+    sizes = (ordered > 0).sum(axis=1)
+    at = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    line = np.full((len(counts), config.slots), len(config.elements), dtype=np.int64)
+    place = np.zeros_like(line)
+    line[rows, at] = order[places]
+    place[rows, at] = ordered[rows, places] - 1
+    return line, place
 
 
 def build_critic(config: MatGANConfig) -> nn.Module:
@@ -236,143 +270,3 @@ def build_critic(config: MatGANConfig) -> nn.Module:
     network = ConvCritic(shape, SMALL_CRITIC if config.variant == "small" else OQMD_CRITIC)
     as_published(network)
     return network
-
-
-def fit_matgan(
-    counts: np.ndarray,
-    config: MatGANConfig,
-    seed: int,
-    work: Path,
-    fingerprint: str,
-    report: Report | None = None,
-) -> tuple[MatGAN, Fitted]:
-    """Train a MatGAN; go on from the checkpoint in `work` where there is one.
-
-    Parameters
-    ----------
-    counts : ndarray of int16, shape (n, 103)
-        Unique training compositions; those that are not `MatGANConfig.usable` are left out.
-    config : MatGANConfig
-    seed : int
-    work : Path
-    fingerprint : str
-        Names the data, so that a checkpoint of other data is refused.
-    report : Report, optional
-
-    Returns
-    -------
-    MatGAN, Fitted
-        The generator of the best probe (`generation_metrics.probe_of`), and how the fit went.
-
-    Raises
-    ------
-    ModelError
-        If no composition is usable, or the device is missing.
-    """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("torch finds no CUDA device", fix="Set `device: cpu`, or use a GPU node.")
-    counts = counts[config.usable(counts)]
-    if not len(counts):
-        raise ModelError("there is nothing to train on", fix="Check what the filters removed.")
-    matrices = config.encoding.encode(counts)
-    with seeded(seed):
-        generator, critic = build_generator(config), build_critic(config)
-    if isinstance(generator, SlotGenerator):
-        generator.start_from(matrices)
-    game = _Game(generator.to(config.device), critic.to(config.device), config)
-    batches = Batches(len(matrices), config.batch, seed)
-    average = Average(generator, config.average) if config.average else None
-    kept = average.module if average else generator
-    histogram = element_histogram(counts)
-    sampler = MatGAN(config, build_generator(config))
-
-    def step(done: int) -> dict[str, float]:
-        generator.train()
-        for i in range(config.critic_steps):
-            real = torch.from_numpy(matrices[batches.next()]).to(config.device).float()
-            value = game.critic_step(real, done * config.critic_steps + i)
-        loss = game.generator_step()
-        if average is not None:
-            average.update()
-        return {"critic": value, "generator": loss}
-
-    def probe() -> dict[str, float]:
-        sampler.generator.load_state_dict(kept.state_dict())
-        return probe_of(sampler.sample(_PROBE_ROWS, seed), histogram)
-
-    parts: dict[str, Stateful] = {**game.parts(), "batches": batches}
-    if average is not None:
-        parts["average"] = average
-    fitted = fit(
-        parts,
-        step,
-        probe,
-        kept.state_dict,
-        score="score",
-        budget=config.budget,
-        seed=seed,
-        work=work,
-        fingerprint=f"matgan {fingerprint} {seed} {config.model_dump_json()}",
-        report=report,
-    )
-    sampler.generator.load_state_dict(fitted.weights)
-    return sampler, fitted
-
-
-class _Game:
-    """The two players and their optimisers."""
-
-    def __init__(self, generator: nn.Module, critic: nn.Module, config: MatGANConfig):
-        self._generator, self._critic, self._config = generator, critic, config
-        pairs = ((generator, config.rate_generator), (critic, config.rate_critic))
-        self._for_generator, self._for_critic = (
-            torch.optim.RMSprop(m.parameters(), lr=rate)
-            if config.loss == "clipping"
-            else torch.optim.Adam(m.parameters(), lr=rate, betas=config.betas)
-            for m, rate in pairs
-        )
-
-    def parts(self) -> dict[str, Stateful]:
-        return {
-            "generator": self._generator,
-            "critic": self._critic,
-            "for_generator": self._for_generator,
-            "for_critic": self._for_critic,
-        }
-
-    def _latent(self, rows: int) -> torch.Tensor:
-        return torch.randn(rows, LATENT, device=self._config.device)
-
-    def critic_step(self, real: torch.Tensor, number: int) -> float:
-        """Move the critic once: E_g[f] - E_r[f], with the penalty or the clipping."""
-        config = self._config
-        with torch.no_grad():
-            fake = self._generator(self._latent(len(real)))
-        loss = self._critic(fake).mean() - self._critic(real).mean()
-        if config.loss == "gradient-penalty" and number % config.penalty_every == 0:
-            loss = loss + config.penalty * config.penalty_every * self._slope(real, fake)
-        self._for_critic.zero_grad()
-        loss.backward()
-        self._for_critic.step()
-        if config.loss == "clipping":
-            with torch.no_grad():
-                for parameter in self._critic.parameters():
-                    parameter.clamp_(-config.clip, config.clip)
-        return loss.item()
-
-    def _slope(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        """Mean squared departure from 1 of the critic's slope between real and fake."""
-        share = torch.rand(len(real), 1, 1, device=real.device)
-        between = (real + share * (fake - real)).requires_grad_()
-        (slope,) = torch.autograd.grad(self._critic(between).sum(), between, create_graph=True)
-        return (((slope.square().sum(dim=(1, 2)) + 1e-8).sqrt() - 1) ** 2).mean()
-
-    def generator_step(self) -> float:
-        """Move the generator once: -E_g[f]."""
-        self._critic.requires_grad_(False)
-        loss = -self._critic(self._generator(self._latent(self._config.batch))).mean()
-        self._for_generator.zero_grad()
-        loss.backward()
-        self._for_generator.step()
-        self._critic.requires_grad_(True)
-        return loss.item()

@@ -137,19 +137,24 @@ class SlotGenerator(nn.Module):
     """Latent vector to a few slots, each an element (or none) with a number of atoms.
 
     Chosen for CPUs: far less work than the convolutions, and every sample is a 0/1 matrix. Slots
-    are drawn one after the other, each seeing those before it, with Gumbel noise; gradients pass
-    by the straight-through estimate.
+    are drawn one after the other, each seeing those before it and naming a later element of a
+    fixed order, with Gumbel noise; gradients pass by the straight-through estimate.
 
     Parameters
     ----------
     shape : (int, int)
         Of the matrix.
+    rank : ndarray of int, shape (lines,)
+        Place of each line in the order in which slots name elements.
     slots : int
         Most elements of a compound.
     hidden : int
     """
 
-    def __init__(self, shape: tuple[int, int], slots: int, hidden: int):
+    forbidden: torch.Tensor
+    barred: torch.Tensor
+
+    def __init__(self, shape: tuple[int, int], rank: np.ndarray, slots: int, hidden: int):
         super().__init__()
         self.lines, self.places = shape
         self.slots = slots
@@ -165,45 +170,91 @@ class SlotGenerator(nn.Module):
         self.mix = nn.Linear(hidden, hidden)
         self.element = nn.ModuleList(nn.Linear(hidden, self.lines + 1) for _ in range(slots))
         self.number = nn.ModuleList(nn.Linear(hidden, self.places) for _ in range(slots))
+        ranks = torch.from_numpy(np.append(rank, -1))
+        forbidden = (ranks[None, :] <= ranks[:, None]).float()
+        forbidden[:, self.lines], forbidden[self.lines, : self.lines] = 0.0, 1.0
+        self.register_buffer("forbidden", forbidden, persistent=False)
+        barred = torch.zeros(3, self.lines + 1)
+        barred[:2, self.lines] = 1.0
+        barred[0, int(rank.argmax())] = 1.0
+        self.register_buffer("barred", barred, persistent=False)
 
     @torch.no_grad()
-    def start_from(self, matrices: np.ndarray) -> None:
-        """Set the biases so that the untrained generator has the data's marginals.
+    def start_from(self, line: np.ndarray, place: np.ndarray) -> None:
+        """Set the biases so that each slot of the untrained generator has the data's marginals.
 
         Parameters
         ----------
-        matrices : ndarray of uint8, shape (n, lines, places)
+        line, place : ndarray of int, shape (n, slots)
+            Compositions as `draw` gives them.
         """
-        present = matrices.any(axis=2)
-        elements = np.log(present.sum(axis=0) + 1.0)
-        numbers = np.log(matrices.sum(axis=(0, 1)) + 1.0)
-        used = (present.sum(axis=1)[:, None] > np.arange(self.slots)).mean(axis=0)
-        for slot, share in enumerate(used.clip(1e-3, 1 - 1e-3)):
-            none = np.log(np.exp(elements).sum()) + np.log(1 - share) - np.log(share)
-            bias = np.append(elements, none)
-            self.element[slot].bias.copy_(torch.from_numpy(bias - bias.max()))
-            self.number[slot].bias.copy_(torch.from_numpy(numbers - numbers.max()))
+        for slot in range(self.slots):
+            used = line[:, slot] < self.lines
+            for layer, values in (
+                (self.element[slot], line[:, slot]),
+                (self.number[slot], place[used, slot]),
+            ):
+                bias = layer.bias
+                assert isinstance(bias, torch.Tensor)
+                seen = np.bincount(values, minlength=len(bias)) + 0.5
+                bias.copy_(torch.from_numpy(np.log(seen / seen.max())))
+
+    def _mixed(self, inside: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.mix(torch.relu(inside)))
+
+    def _element_logits(
+        self, inside: torch.Tensor, slot: int, ban: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Logits of a slot's element; a compound has two at least, so the first two are used.
+
+        The first slot cannot name the last element of the order, which nothing could follow.
+        """
+        banned = self.barred[min(slot, 2)] if ban is None else self.barred[min(slot, 2)] + ban
+        return self.element[slot](self._mixed(inside)) - _FORBIDDEN * banned
+
+    def _number_logits(self, inside: torch.Tensor, slot: int) -> torch.Tensor:
+        return self.number[slot](self._mixed(inside))
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
         """Return matrices (n, lines, places): the sum of the slots, hard values, soft gradients."""
         inside = self.body(latent)
         matrix = latent.new_zeros(len(latent), self.lines, self.places)
-        gone = latent.new_zeros(len(latent), self.lines + 1)
+        ban = None
         for slot in range(self.slots):
-            logits = self.element[slot](self._mixed(inside)) - _FORBIDDEN * gone
+            logits = self._element_logits(inside, slot, ban)
             element = functional.gumbel_softmax(logits, tau=1.0, hard=True)
             inside = inside + self.see_element(element)
             number = functional.gumbel_softmax(
-                self.number[slot](self._mixed(inside)), tau=1.0, hard=True
+                self._number_logits(inside, slot), tau=1.0, hard=True
             )
             inside = inside + self.see_number(number)
-            real = element[:, : self.lines]
-            matrix = matrix + real[:, :, None] * number[:, None, :]
-            gone = gone + functional.pad(real.detach(), (0, 1))
+            matrix = matrix + element[:, : self.lines, None] * number[:, None, :]
+            ban = element.detach() @ self.forbidden
         return matrix
 
-    def _mixed(self, inside: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.mix(torch.relu(inside)))
+    def log_likelihood(
+        self, latent: torch.Tensor, line: torch.Tensor, place: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the log likelihood of compositions given latent vectors, in nats, shape (n,).
+
+        Parameters
+        ----------
+        latent : Tensor, shape (n, 128)
+        line, place : Tensor of int64, shape (n, slots)
+            In the order of `rank`; ``lines`` for an empty slot.
+        """
+        inside = self.body(latent)
+        ban, total = None, latent.new_zeros(len(latent))
+        for slot in range(self.slots):
+            logits = self._element_logits(inside, slot, ban)
+            total = total - functional.cross_entropy(logits, line[:, slot], reduction="none")
+            inside = inside + functional.embedding(line[:, slot], self.see_element.weight.T)
+            logits = self._number_logits(inside, slot)
+            loss = functional.cross_entropy(logits, place[:, slot], reduction="none")
+            total = total - loss * (line[:, slot] < self.lines)
+            inside = inside + functional.embedding(place[:, slot], self.see_number.weight.T)
+            ban = self.forbidden[line[:, slot]]
+        return total
 
     @torch.no_grad()
     def draw(self, latent: torch.Tensor, source: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -215,23 +266,19 @@ class SlotGenerator(nn.Module):
             A line equal to `lines` means an empty slot; no line occurs twice in a row.
         """
         inside = self.body(latent)
-        every = torch.arange(len(latent))
-        gone = torch.zeros(len(latent), self.lines + 1)
-        lines, places = [], []
+        ban, lines, places = None, [], []
         for slot in range(self.slots):
-            logits = self.element[slot](self._mixed(inside)) - _FORBIDDEN * gone
-            element = gumbel_argmax(logits, source)
-            gone[every, element] = 1.0
-            gone[:, self.lines] = 0.0
+            element = gumbel_argmax(self._element_logits(inside, slot, ban), source)
             inside = inside + functional.embedding(element, self.see_element.weight.T)
-            number = gumbel_argmax(self.number[slot](self._mixed(inside)), source)
+            number = gumbel_argmax(self._number_logits(inside, slot), source)
             inside = inside + functional.embedding(number, self.see_number.weight.T)
+            ban = self.forbidden[element]
             lines.append(element)
             places.append(number)
         return torch.stack(lines, dim=1).numpy(), torch.stack(places, dim=1).numpy()
 
 
-_FORBIDDEN = 1e4  # taken from the logit of an element that a slot already named
+_FORBIDDEN = 1e4  # taken from the logits of what a slot must not name
 
 
 def gumbel_argmax(logits: torch.Tensor, source: torch.Generator) -> torch.Tensor:

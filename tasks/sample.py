@@ -1,0 +1,122 @@
+"""Sample stage: draw a shard of compositions from one of the generators.
+
+In: trained generators and a shard number. Out: a table of up to 100,000 compositions as drawn,
+duplicates kept, and the name of the generator that drew them.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from structure.errors import ConfigError, ModelError
+from tasks._campaign import Campaign
+from tasks._handles import ModelHandle, write_table
+from tasks._outputs import Sampled, Trained
+
+logger = logging.getLogger(__name__)
+
+SHARD_LIMIT = 100_000
+"""Most compositions of one shard, so that a shard stays one task of bounded memory."""
+
+
+class SampleConfig(BaseModel):
+    """How many compositions are drawn, and by whom.
+
+    Attributes
+    ----------
+    shards : int
+        MatGAN draws 2 million compositions (sec. 3.3); the default is as many.
+    shard_size : int
+        Compositions a shard.
+    generators : dict of str to float
+        Share of the shards that each generator draws, by name; scaled to sum to one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shards: int = Field(default=20, ge=1)
+    shard_size: int = Field(default=SHARD_LIMIT, ge=1, le=SHARD_LIMIT)
+    generators: dict[str, float] = Field(default={"matgan": 0.5, "sequence": 0.5})
+
+    @model_validator(mode="after")
+    def _shares(self) -> SampleConfig:
+        if any(share < 0 for share in self.generators.values()):
+            raise ValueError("a generator's share is below zero")
+        if not sum(self.generators.values()) > 0:
+            raise ValueError("no generator has a share above zero")
+        return self
+
+    def generator_of(self, shard: int) -> str:
+        """Return who draws a shard: the generator that is furthest behind its share."""
+        total = sum(self.generators.values())
+        drawn = dict.fromkeys(self.generators, 0)
+        chosen = ""
+        for done in range(shard + 1):
+            owed = {
+                name: share / total * (done + 1) - drawn[name]
+                for name, share in self.generators.items()
+            }
+            chosen = max(sorted(owed), key=lambda name: owed[name])
+            drawn[chosen] += 1
+        return chosen
+
+
+def sample_shard(campaign: Campaign, config: SampleConfig, trained: Trained, shard: int) -> Sampled:
+    """Draw one shard.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    config : SampleConfig
+    trained : Trained
+        Must have the generators that `config` names.
+    shard : int
+        From 0; the compositions depend on the campaign's seed and this number alone.
+
+    Returns
+    -------
+    Sampled
+
+    Raises
+    ------
+    ConfigError
+        If the configuration names a generator that was not trained.
+    ModelError
+        If its weights are missing or changed.
+    """
+    name = config.generator_of(shard)
+    handle = trained.models.get(name)
+    if handle is None:
+        raise ConfigError(
+            f"there is no generator {name!r}; the campaign has {', '.join(sorted(trained.models))}",
+            where="sample.generators",
+            fix="Name a trained generator, or train this one.",
+        )
+
+    def build() -> Sampled:
+        return _draw(campaign, config, name, handle, shard)
+
+    return campaign.once("sample", f"{shard:05d}", Sampled, build)
+
+
+def _draw(
+    campaign: Campaign, config: SampleConfig, name: str, handle: ModelHandle, shard: int
+) -> Sampled:
+    from models.checkpoints import read_config
+    from models.generator import load_generator
+
+    folder = handle.folder(campaign.root)
+    if read_config(folder).sha256 != handle.sha256:
+        raise ModelError(
+            "the generator's weights are not the ones this campaign began with",
+            where=folder,
+            fix="Restore them, or start a new campaign directory.",
+        )
+    generator = load_generator(folder)
+    drawn = generator.sample(config.shard_size, campaign.seed_of("sample", shard))
+    path = campaign.folder("sample") / f"{shard:05d}.parquet"
+    table = write_table(campaign.root, path, {}, "sampled", counts=drawn)
+    logger.info("shard %d: %d compositions from %s", shard, table.rows, name)
+    return Sampled(table=table, generator=name)
