@@ -32,6 +32,8 @@ TIE = 1e-9
 """Chosen: distances that differ by less count as equal, so that rounding decides no ranking."""
 
 _BLOCK = 64  # queries a block: 64 x 100,000 distances in float64 take 51 MB
+_SEGMENTS = 8  # chosen: fastest of 4 to 26 on 94,447 Materials Project formulas
+_FEW_PAIRS = 2_000_000  # below it all distances take less time than building a tree
 
 
 def cumulative(counts: np.ndarray) -> np.ndarray:
@@ -93,20 +95,72 @@ def nearest(
         Rows of the library, nearest first; ties (within `TIE`) by row number.
     emd : ndarray of float64, shape (n, min(k, m))
     """
-    from scipy.spatial.distance import cdist
-
     k = min(k, len(library_cumulative))
     if k < 1:
         return np.empty((len(query_counts), 0), dtype=np.intp), np.empty((len(query_counts), 0))
-    queries = cumulative(query_counts)
-    indices = np.empty((len(queries), k), dtype=np.intp)
-    emd = np.empty((len(queries), k))
-    for start in range(0, len(queries), _BLOCK):
-        block = cdist(queries[start : start + _BLOCK], library_cumulative, "cityblock")
-        for i, row in enumerate(block, start):
-            indices[i] = smallest(row, k)
-            emd[i] = row[indices[i]]
+    if len(query_counts) * len(library_cumulative) > _FEW_PAIRS:
+        return EmdIndex(library_cumulative).nearest(query_counts, k)
+    indices = np.empty((len(query_counts), k), dtype=np.intp)
+    emd = np.empty((len(query_counts), k))
+    for i, query in enumerate(query_counts):
+        row = distances_to(query, library_cumulative)
+        indices[i] = smallest(row, k)
+        emd[i] = row[indices[i]]
     return indices, emd
+
+
+class EmdIndex:
+    """A library prepared for many exact nearest-neighbour queries.
+
+    The scale is cut into segments. Whatever the distance inside a segment, it is at least the
+    difference of the segment's summed cumulative fractions; these bounds are themselves an L1
+    distance in few dimensions, which a k-d tree searches. Only compositions whose bound is below
+    the k-th best distance found so far are measured in full.
+
+    Parameters
+    ----------
+    library_cumulative : ndarray of float64, shape (m, 103)
+        `cumulative` of the library; kept, not copied.
+    """
+
+    def __init__(self, library_cumulative: np.ndarray):
+        from scipy.spatial import cKDTree
+
+        self._library = library_cumulative
+        self._cuts = np.linspace(0, N_ELEMENTS, _SEGMENTS + 1).astype(np.intp)[:-1]
+        self._tree = cKDTree(np.add.reduceat(library_cumulative, self._cuts, axis=1), leafsize=32)
+
+    def nearest(self, query_counts: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Find the nearest compositions; arguments and results as of `nearest`."""
+        k = min(k, len(self._library))
+        indices = np.empty((len(query_counts), k), dtype=np.intp)
+        emd = np.empty((len(query_counts), k))
+        for start in range(0, len(query_counts), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            indices[block], emd[block] = self._block(cumulative(query_counts[block]), k)
+        return indices, emd
+
+    def _block(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        bounds = np.add.reduceat(queries, self._cuts, axis=1)
+        first = min(4 * k, len(self._library))
+        _, guesses = self._tree.query(bounds, k=[*range(1, first + 1)], p=1)
+        guessed = self._measure(queries, np.arange(len(queries)).repeat(first), guesses.ravel())
+        limits = np.partition(guessed.reshape(-1, first), k - 1, axis=1)[:, k - 1] + TIE
+        found = self._tree.query_ball_point(bounds, limits + TIE, p=1)
+        rows = np.repeat(np.arange(len(queries)), [len(f) for f in found])
+        columns = np.concatenate([np.array(f, dtype=np.intp) for f in found])
+        emd = self._measure(queries, rows, columns)
+        near = emd <= limits[rows]
+        rows, columns, emd = rows[near], columns[near], emd[near]
+        order = np.lexsort((columns, np.round(emd / TIE), rows))
+        best = order[np.searchsorted(rows[order], np.arange(len(queries)))[:, None] + np.arange(k)]
+        return columns[best], emd[best]
+
+    def _measure(self, queries: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return the distances of pairs of a query and a composition of the library."""
+        difference = self._library[columns]
+        difference -= queries[rows]
+        return np.abs(difference, out=difference).sum(axis=1)
 
 
 def distances_to(counts_row: np.ndarray, library_cumulative: np.ndarray) -> np.ndarray:
