@@ -111,7 +111,7 @@ def vasp_job(
         recipe_sha256=recipe.hash,
         potcar_functional=recipe.potcar_functional,
         potcar_symbols=symbols,
-        steps=ticket_steps(recipe, role),
+        steps=ticket_steps(recipe, role, files),
         story=dict(story or {}),
     )
     return Job(ticket, files)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +34,12 @@ LARGEST_TICKET_BYTES = 5_000_000
 _COORDINATE_DIGITS = 6
 """Decimals of A and of fractional coordinates that tell two structures apart (chosen)."""
 
+DECIDING_TAGS = (
+    "ENCUT EDIFF EDIFFG GGA METAGGA LHFCALC ISMEAR SIGMA ISIF ISPIN ICHARG LREAL LASPH "
+    "LDAU LDAUTYPE LDAUU LDAUJ LDAUL IBRION"
+).split()
+"""INCAR tags whose change makes another calculation; the others only change how it gets there."""
+
 Role = Literal["candidate", "reference", "competing"]
 
 
@@ -54,6 +61,10 @@ class TicketStep(_Frozen):
         Large files a later step reads.
     required : bool
         Whether the job fails when the step does.
+    settings : dict of str to str
+        The INCAR tags that decide the numbers, as they were written.
+    mesh : tuple of int or None
+        Divisions of the Gamma-centred mesh; None on a band path.
     """
 
     name: str
@@ -62,6 +73,8 @@ class TicketStep(_Frozen):
     density_from: str | None = None
     keeps: tuple[str, ...] = ()
     required: bool = True
+    settings: dict[str, str] = {}
+    mesh: tuple[int, int, int] | None = None
 
 
 class Limits(_Frozen):
@@ -134,6 +147,11 @@ class Ticket(_Frozen):
         """Atoms in the cell."""
         return sum(self.cell.values())
 
+    @property
+    def sha256(self) -> str:
+        """Hash of the JSON text: tells an edited ticket from the one that was handed off."""
+        return hashlib.sha256(self.text().encode()).hexdigest()
+
     def text(self) -> str:
         """Return the JSON text; equal tickets give equal bytes."""
         document = self.model_dump(mode="json")
@@ -164,8 +182,19 @@ def content_hash(structure: Structure, recipe_sha256: str, symbols: tuple[str, .
     return hashlib.sha256(json.dumps([*question, list(symbols)]).encode()).hexdigest()
 
 
-def ticket_steps(recipe: Recipe, role: Role) -> tuple[TicketStep, ...]:
-    """Return the steps of a job: all of the recipe's, or for a reference those up to its energy."""
+def ticket_steps(
+    recipe: Recipe, role: Role, files: Mapping[str, str] | None = None
+) -> tuple[TicketStep, ...]:
+    """Return the steps of a job: all of the recipe's, or for a reference those up to its energy.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    role : {"candidate", "reference", "competing"}
+    files : mapping of str to str, optional
+        The job's VASP inputs, ``"<step>/INCAR"`` to text; settings and meshes are taken from them.
+    """
+    files = files or {}
     return tuple(
         TicketStep(
             name=step.name,
@@ -174,9 +203,27 @@ def ticket_steps(recipe: Recipe, role: Role) -> tuple[TicketStep, ...]:
             density_from=step.density_from,
             keeps=step.keeps if role == "candidate" else (),
             required=not step.optional,
+            settings=deciding_settings(files.get(f"{step.name}/INCAR", "")),
+            mesh=gamma_mesh(files.get(f"{step.name}/KPOINTS", "")),
         )
         for step in steps_for(recipe, role)
     )
+
+
+def deciding_settings(incar: str) -> dict[str, str]:
+    """Return the tags of an INCAR text that decide the numbers (see `DECIDING_TAGS`)."""
+    pairs = (line.partition("=") for line in incar.splitlines())
+    tags = {tag.strip().upper(): value.strip() for tag, _, value in pairs}
+    return {tag: tags[tag] for tag in DECIDING_TAGS if tag in tags}
+
+
+def gamma_mesh(kpoints: str) -> tuple[int, int, int] | None:
+    """Return the divisions of a Gamma-centred KPOINTS text, None for anything else."""
+    lines = kpoints.splitlines()
+    if len(lines) < 4 or not lines[2].lower().startswith("gamma"):
+        return None
+    a, b, c = (int(n) for n in lines[3].split()[:3])
+    return a, b, c
 
 
 def steps_for(recipe: Recipe, role: Role) -> tuple[Step, ...]:

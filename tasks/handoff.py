@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
@@ -29,14 +29,13 @@ from dft_inputs.folder import (
 )
 from dft_inputs.recipe import Recipe
 from dft_inputs.recipes import RECIPES, recipe_named
+from dft_inputs.references import reference_jobs, unreferenced
 from dft_inputs.scheduler import ClusterSettings, batch_files
 from structure.errors import CalculationError
+from structure.io import structure_from_json
 from tasks._campaign import Campaign
 from tasks._handles import handle_for, read_table
 from tasks._outputs import Filtered, HandedOff, Trained
-
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class HandoffConfig(BaseModel):
 
     recipe: str = "agd-paper"
     optional_steps: tuple[str, ...] = ()
-    references: bool = False
+    references: bool = True
     cluster: ClusterSettings = ClusterSettings()
 
     @field_validator("recipe")
@@ -142,18 +141,12 @@ def _candidate_jobs(
         story = {k: _plain(v[row]) for k, v in columns.items() if k not in NOT_IN_STORY}
         story |= {"models": models, "why": _why(story)}
         try:
-            structure = _structure_of(columns["structure_json"][row])
+            structure = structure_from_json(columns["structure_json"][row])
             jobs.append(vasp_job(structure, recipe, formula=formula, story=story))
         except CalculationError as error:
             refused.append({"formula": formula, "code": "job", "sentence": error.what})
             logger.warning("%s gets no job: %s", formula, error.what)
     return _each_question_once(jobs), refused
-
-
-def _structure_of(text: str) -> Structure:
-    from pymatgen.core import Structure
-
-    return Structure.from_dict(json.loads(text))
 
 
 def _plain(value: Any) -> Any:
@@ -236,12 +229,14 @@ def _emit_references(
     campaign: Campaign, config: HandoffConfig, recipe: Recipe, jobs: Sequence[Job]
 ) -> None:
     """Add the elements of these jobs to the recipe's reference jobs."""
-    from dft_inputs.references import reference_jobs
-
     elements = sorted({element for job in jobs for element in job.ticket.cell})
     references = reference_jobs(elements, recipe)
     target = campaign.root / "references"
-    manifest = {**_recipe_facts(recipe), "batch": "references"}
+    manifest = {
+        **_recipe_facts(recipe),
+        "batch": "references",
+        "without_reference": unreferenced(elements),
+    }
     extend_batch(target, references, _shared(config, recipe, references, None), manifest)
 
 
@@ -257,5 +252,10 @@ def _record(campaign: Campaign, places: Sequence[Path], recipe: Recipe) -> None:
                 batch=folder.parent.name,
                 folder=folder.relative_to(campaign.root).as_posix(),
                 recipe=ticket.recipe_sha256,
-                story={**ticket.story, "role": ticket.role, "recipe": ticket.recipe},
+                story={
+                    **ticket.story,
+                    "role": ticket.role,
+                    "recipe": ticket.recipe,
+                    "ticket_sha256": ticket.sha256,
+                },
             )

@@ -161,3 +161,14 @@ def test_killed_at_any_instant_the_same_command_completes_without_duplicates(tmp
     assert found == expected
     on_disk = sorted(p.parent.name for p in Path(root).rglob("ticket.json"))
     assert on_disk == sorted(f.rpartition("/")[2] for f in expected.values())
+
+
+def test_the_elements_of_a_batch_get_reference_jobs_of_the_same_recipe(tmp_path):
+    with Campaign(tmp_path / "c", {}, 0) as campaign:
+        hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        jobs = emitted_jobs(campaign.root / "references")
+        named = {next(iter(ticket.cell)) for ticket, _ in jobs.values()}
+        assert named == {"K", "F", "Na", "Cl", "Zn", "S", "Sr", "O", "Ca"}
+        assert {t.role for t, _ in jobs.values()} == {"reference"}
+        recipes = {j["recipe"] for j in campaign.ledger.jobs()}
+        assert len(recipes) == 1
