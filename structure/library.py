@@ -267,8 +267,8 @@ class TemplateLibrary:
         ----------
         paths : sequence of Path
             One object a line with ``material_id``, ``lattice`` (a, b, c in Å and three angles in
-            degrees), ``species``, ``frac_coords``, and if known ``spacegroup`` and
-            ``formation_energy_per_atom`` (eV/atom).
+            degrees, or three vectors), ``species``, ``frac_coords``, and if known ``spacegroup``
+            and ``formation_energy_per_atom`` (eV/atom).
 
         Raises
         ------

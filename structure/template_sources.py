@@ -10,8 +10,9 @@ import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SYMPREC = 0.1
 """Å. Tolerance for the space group of structures that bring none (chosen)."""
+
+_SMALLEST_CELL = 1.0  # Å³; no atom fits into less
 
 _SYMBOLS = {**INDEX, "D": INDEX["H"], "T": INDEX["H"]}
 
@@ -102,15 +105,45 @@ def _spacegroup(structure: Structure) -> int:
 
 
 def read_prototypes() -> Iterator[tuple[str, Template | Rejection]]:
-    """Yield the prototypes that pymatgen ships, as id and template."""
-    from pymatgen.analysis.prototypes._data import AFLOW_PROTOTYPE_LIBRARY
+    """Yield the prototypes that pymatgen ships, as id and template.
 
+    Raises
+    ------
+    DataError
+        If the installed pymatgen does not carry them as expected.
+    """
+    spec = find_spec("pymatgen.analysis.prototypes")
+    folder = Path((spec and spec.origin) or "pymatgen").parent
+    path = folder / "aflow_prototypes.json.gz"
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as handle:
+            entries = json.load(handle)
+        labels = [entry["tags"]["aflow"] for entry in entries]
+        rows = [
+            _row(entry["snl"]["lattice"]["matrix"], *_prototype_sites(entry), _number(label))
+            for entry, label in zip(entries, labels, strict=True)
+        ]
+    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(
+            f"pymatgen's prototypes cannot be read: {error!r}",
+            where=path,
+            fix="Install a pymatgen version of the range this release names.",
+        ) from error
     seen: dict[str, int] = {}
-    for entry in AFLOW_PROTOTYPE_LIBRARY:
-        label = entry["tags"]["aflow"]
+    for label, row in zip(labels, rows, strict=True):
         seen[label] = seen.get(label, 0) + 1
         id = f"aflow-{label}" + (f"-{seen[label]}" if seen[label] > 1 else "")
-        yield id, template_of(id, entry["snl"].structure, spacegroup=int(label.split("_")[2]))
+        yield id, _template(id, row)
+
+
+def _prototype_sites(entry: dict[str, Any]) -> tuple[list[str], list[list[float]]]:
+    sites = entry["snl"]["sites"]
+    return [site["species"][0]["element"] for site in sites], [site["abc"] for site in sites]
+
+
+def _number(label: str) -> int:
+    """Return the space group number of an AFLOW label, e.g. 225 of ``AB_cF8_225_a_b``."""
+    return int(label.split("_")[2])
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, Template | Rejection]]:
@@ -138,28 +171,60 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Template | Rejection]]:
 def _jsonl_row(line: str, place: str) -> tuple[str, Template | Rejection]:
     """Read one line; `place` names it where it has no id."""
     try:
-        row = json.loads(line)
-        id = str(row["material_id"])
-        symbols = row["species"]
-        lattice = np.array(row["lattice"], dtype=np.float64)
-        coordinates = np.array(row["frac_coords"], dtype=np.float64)
-        spacegroup = int(row.get("spacegroup") or 0)
-        energy = row.get("formation_energy_per_atom")
-        energy = float("nan") if energy is None else float(energy)
+        read = json.loads(line)
+        id = str(read["material_id"])
+        energy = read.get("formation_energy_per_atom", read.get("formation_energy_eV_per_atom"))
+        row = _row(
+            read["lattice"],
+            read["species"],
+            read["frac_coords"],
+            int(read.get("spacegroup") or 0),
+            float("nan") if energy is None else float(energy),
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return place, Rejection("row", f"{place} is not a structure: {error!r}")
-    unknown = [s for s in symbols if s not in _SYMBOLS]
+    return id, _template(id, row)
+
+
+class _Row(NamedTuple):
+    """A structure as read: numbers, but not yet checked."""
+
+    lattice: np.ndarray
+    symbols: list[str]
+    coordinates: np.ndarray
+    spacegroup: int
+    energy: float
+
+
+def _row(
+    lattice: Any,
+    symbols: Any,
+    coordinates: Any,
+    spacegroup: int,
+    energy: float = float("nan"),
+) -> _Row:
+    return _Row(
+        np.array(lattice, dtype=np.float64),
+        [str(s) for s in symbols],
+        np.array(coordinates, dtype=np.float64),
+        spacegroup,
+        energy,
+    )
+
+
+def _template(id: str, row: _Row) -> Template | Rejection:
+    """Check a row; codes ``element``, ``sites``, ``lattice``."""
+    n = len(row.symbols)
+    unknown = [s for s in row.symbols if s not in _SYMBOLS]
     if unknown:
-        return id, Rejection(
-            "element", f"{id} contains {unknown[0]!r}, which is not one of H to Lr"
-        )
-    if not symbols or coordinates.shape != (len(symbols), 3) or not np.isfinite(coordinates).all():
-        return id, Rejection("sites", f"{id} has {len(symbols)} species and other coordinates")
-    matrix = cell_vectors(lattice)
-    if matrix is None:
-        return id, Rejection("lattice", f"{id} has no cell with the parameters {row['lattice']}")
-    species = np.array([_SYMBOLS[s] for s in symbols], dtype=np.uint8)
-    return id, Template(id, matrix, species, coordinates, spacegroup, energy)
+        return Rejection("element", f"{id} contains {unknown[0]!r}, which is not one of H to Lr")
+    if not n or row.coordinates.shape != (n, 3) or not np.isfinite(row.coordinates).all():
+        return Rejection("sites", f"{id} has {n} species and other coordinates")
+    matrix = row.lattice if row.lattice.shape == (3, 3) else cell_vectors(row.lattice)
+    if matrix is None or not abs(np.linalg.det(matrix)) > _SMALLEST_CELL:
+        return Rejection("lattice", f"{id} has no cell with the parameters {row.lattice.tolist()}")
+    species = np.array([_SYMBOLS[s] for s in row.symbols], dtype=np.uint8)
+    return Template(id, matrix, species, row.coordinates, row.spacegroup, row.energy)
 
 
 def cell_vectors(parameters: np.ndarray) -> np.ndarray | None:
