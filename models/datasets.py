@@ -10,87 +10,27 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from models.cards import DataSource
+from models.data_mapping import (
+    MAPPING_FILE,
+    DataMapping,
+    StructureSource,
+    TableSource,
+    mapping_of,
+)
 from structure.composition import N_ELEMENTS, first_of_each, keys_of, parse_formulas
 from structure.errors import ConfigError, DataError
 from structure.files import sha256_of
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-
-class TableSource(BaseModel):
-    """One table of compositions and how its columns are named.
-
-    Attributes
-    ----------
-    path : str
-        CSV, JSON lines or Parquet, relative to the data folder; ``.gz`` is read as it is.
-    formula : str
-        Column of formulas, reduced or not.
-    value : str or None
-        Column of the property; None for a table of formulas alone.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    formula: str = "formula"
-    value: str | None = None
-
-
-class StructureSource(BaseModel):
-    """JSON lines of crystal structures and how their fields are named.
-
-    Attributes
-    ----------
-    path : str
-        Relative to the data folder. Each line has ``lattice`` (a, b, c in Å and three angles in
-        degrees), ``species`` and ``frac_coords``.
-    formation_energy : str
-        Field of the formation energy, eV/atom; lines where it is null are left out.
-    energy_scheme : str
-        What those energies are measured against; models trained on them carry it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    formation_energy: str = "formation_energy_per_atom"
-    energy_scheme: str = "PBE formation energy with Materials Project corrections (2018), eV/atom"
-
-
-class DataMapping(BaseModel):
-    """Where a data folder keeps what the models learn from.
-
-    Attributes
-    ----------
-    band_gaps : TableSource or None
-        Gaps in eV.
-    formation_energies : TableSource or None
-        Energies by composition in eV/atom; their formulas also count as compositions.
-    formulas : TableSource or None
-        Further known compositions.
-    structures : StructureSource or None
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    band_gaps: TableSource | None = TableSource(path="mp_gap.csv.gz", value="gap")
-    formation_energies: TableSource | None = TableSource(path="mp_e_form.csv.gz", value="e_form")
-    formulas: TableSource | None = TableSource(path="mp_formulas_2024.csv.gz")
-    structures: StructureSource | None = StructureSource(path="mp_structures.jsonl.gz")
-
-
-MAPPING_FILE = "agd-data.json"
-"""A data folder may describe its own columns in this file, as JSON of `DataMapping`."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +99,8 @@ class TrainingData:
         SHA-256 over the files' own hashes and the mapping.
     rejected : int
         Rows whose formula did not parse or whose value was missing.
+    sources : mapping of str to DataSource
+        For model cards, by the field of the mapping; ``rows`` counts rows as read.
     """
 
     folder: Path
@@ -168,6 +110,7 @@ class TrainingData:
     counts: np.ndarray
     fingerprint: str
     rejected: int
+    sources: Mapping[str, DataSource]
 
     def structures(self, max_sites: int | None = None) -> Iterator[StructureRow]:
         """Read the structures that have a formation energy, one by one.
@@ -201,38 +144,71 @@ def load_training_data(folder: Path, mapping: DataMapping | None = None) -> Trai
     ConfigError, DataError
         If the mapping or a table it names cannot be read.
     """
-    mapping = mapping or _mapping_of(folder)
-    gaps, bad_gaps = _labelled(folder, mapping.band_gaps, "median")
-    energies, bad_energies = _labelled(folder, mapping.formation_energies, "lowest")
-    known, bad_known = _parsed(folder, mapping.formulas)
+    mapping = mapping or mapping_of(folder)
+    read = _Reading(folder)
+    gaps = read.labelled("band_gaps", mapping.band_gaps, "median")
+    energies = read.labelled("formation_energies", mapping.formation_energies, "lowest")
+    known = read.compositions("formulas", mapping.formulas)
+    if mapping.structures is not None:
+        structures = mapping.structures
+        lines = _count_lines(_existing(folder / structures.path))
+        read.note("structures", structures, lines)
     everything = np.concatenate([gaps.counts, energies.counts, known])
-    everything = everything[first_of_each(keys_of(everything))]
-    sources = (mapping.band_gaps, mapping.formation_energies, mapping.formulas, mapping.structures)
-    parts = [mapping.model_dump_json()]
-    parts += [sha256_of(_existing(folder / s.path)) for s in sources if s is not None]
+    parts = [mapping.model_dump_json(), *read.hashes]
     return TrainingData(
-        folder,
-        mapping,
-        gaps,
-        energies,
-        everything,
-        hashlib.sha256("\n".join(parts).encode()).hexdigest(),
-        bad_gaps + bad_energies + bad_known,
+        folder=folder,
+        mapping=mapping,
+        band_gaps=gaps,
+        formation_energies=energies,
+        counts=everything[first_of_each(keys_of(everything))],
+        fingerprint=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
+        rejected=read.rejected,
+        sources=read.sources,
     )
 
 
-def _mapping_of(folder: Path) -> DataMapping:
-    path = folder / MAPPING_FILE
-    if not path.exists():
-        return DataMapping()
-    try:
-        return DataMapping.model_validate_json(path.read_text())
-    except ValueError as error:
-        raise ConfigError(
-            f"the data mapping cannot be used: {error}",
-            where=path,
-            fix="Compare it with models.datasets.DataMapping.",
-        ) from error
+class _Reading:
+    """Reads the tables of one folder and keeps the books: rows, hashes, rejects."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self.rejected = 0
+        self.sources: dict[str, DataSource] = {}
+        self.hashes: list[str] = []
+
+    def note(self, name: str, source: TableSource | StructureSource, rows: int) -> None:
+        """Write down a source that was read."""
+        self.sources[name] = DataSource(source.title or source.path, source.licence, rows)
+        self.hashes.append(sha256_of(self._folder / source.path))
+
+    def compositions(self, name: str, source: TableSource | None) -> np.ndarray:
+        """Read a table of formulas alone."""
+        if source is None:
+            return np.zeros((0, N_ELEMENTS), dtype=np.int16)
+        (formulas,) = _columns(self._folder / source.path, [source.formula])
+        parsed = parse_formulas(formulas)
+        self.note(name, source, len(formulas))
+        self.rejected += len(parsed.rejections)
+        return parsed.counts
+
+    def labelled(
+        self, name: str, source: TableSource | None, rule: Literal["median", "lowest"]
+    ) -> Labelled:
+        """Read a table of formulas and values, and give each composition one value."""
+        if source is None:
+            return Labelled(np.zeros((0, N_ELEMENTS), dtype=np.int16), np.zeros(0), rule)
+        path = self._folder / source.path
+        if source.value is None:
+            raise ConfigError(
+                "the mapping names no value column", where=path, fix="Add 'value' to the entry."
+            )
+        formulas, raw = _columns(path, [source.formula, source.value])
+        parsed = parse_formulas(formulas)
+        values = np.array([_number(raw[i]) for i in parsed.rows], dtype=np.float64)
+        good = np.isfinite(values)
+        self.note(name, source, len(formulas))
+        self.rejected += len(parsed.rejections) + int((~good).sum())
+        return merge(parsed.counts[good], values[good], rule)
 
 
 def _existing(path: Path) -> Path:
@@ -277,30 +253,15 @@ def _columns(path: Path, names: list[str]) -> list[list[Any]]:
     return [frame[name].tolist() for name in names]
 
 
-def _parsed(folder: Path, source: TableSource | None) -> tuple[np.ndarray, int]:
-    if source is None:
-        return np.zeros((0, N_ELEMENTS), dtype=np.int16), 0
-    (formulas,) = _columns(folder / source.path, [source.formula])
-    parsed = parse_formulas(formulas)
-    return parsed.counts, len(parsed.rejections)
-
-
-def _labelled(
-    folder: Path, source: TableSource | None, rule: Literal["median", "lowest"]
-) -> tuple[Labelled, int]:
-    if source is None:
-        return Labelled(np.zeros((0, N_ELEMENTS), dtype=np.int16), np.zeros(0), rule), 0
-    path = folder / source.path
-    if source.value is None:
-        raise ConfigError(
-            "the mapping names no value column", where=path, fix="Add 'value' to the table's entry."
-        )
-    formulas, raw = _columns(path, [source.formula, source.value])
-    parsed = parse_formulas(formulas)
-    values = np.array([_number(raw[i]) for i in parsed.rows], dtype=np.float64)
-    good = np.isfinite(values)
-    merged = merge(parsed.counts[good], values[good], rule)
-    return merged, len(parsed.rejections) + int((~good).sum())
+def _count_lines(path: Path) -> int:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as lines:
+            return sum(1 for _ in lines)
+    except (OSError, EOFError) as error:
+        raise DataError(
+            f"the file cannot be read: {error}", where=path, fix="Check that it is complete."
+        ) from error
 
 
 def _number(value: object) -> float:

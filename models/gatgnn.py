@@ -1,179 +1,45 @@
 """Formation energy from a crystal structure: serves the filter stage.
 
-In: crystal graphs. Out: formation energies in eV/atom on a named scale. The network is GATGNN
-(Louis et al., Phys. Chem. Chem. Phys. 22, 18141, 2020) with composition attention, as AGD uses it
-(sec. 2.5), in plain PyTorch: 122,874 parameters. Atoms carry our own 92 features, see
-`models.atom_features`.
+In: pymatgen structures. Out: formation energies in eV/atom on a named scale, as AGD filters by them
+(sec. 2.5). `models.gatgnn_network` is the network; here it is trained, saved and asked.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
-from torch.nn.functional import leaky_relu, smooth_l1_loss, softplus
+from torch.nn.functional import smooth_l1_loss
 
-from models.atom_features import N_FEATURES, atom_features
+from models.boosting import BoostingConfig, BoostingModel
+from models.checkpoints import (
+    ModelConfig,
+    arrays_of,
+    data_hash,
+    load_into,
+    load_model_folder,
+    save_model_folder,
+)
 from models.datasets import TrainingData, split_by_formula
+from models.gatgnn_network import Gatgnn, graph_batch, predict_table
+from models.metrics import regression_metrics, sign_metrics
 from models.progress import Report
 from models.training import Batches, FitBudget, fit, seeded
-from structure.composition import N_ELEMENTS, fractions_of, keys_of
-from structure.errors import DataError
-from structure.graphs import CUTOFF, STEP, GraphTable, crystal_graph
+from structure.composition import keys_of
+from structure.elements import ELEMENTS
+from structure.errors import DataError, ModelError
+from structure.graphs import GraphTable, crystal_graph
 
-WIDTH = 64
-"""Neurons of every layer (GATGNN)."""
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
-HEADS = 4
-"""Attention heads, averaged (GATGNN)."""
-
-LAYERS = 3
-"""Graph attention layers (GATGNN)."""
-
-EDGE_FEATURES = round(CUTOFF / STEP) + 1
-
-
-class GraphBatch(NamedTuple):
-    """Graphs as tensors, atoms end to end.
-
-    Attributes
-    ----------
-    numbers : int64, shape (n,)
-        Atomic number less one.
-    neighbours : int64, shape (n, k)
-        Atom of each edge; 0 where there is none.
-    distances : float32, shape (n, k)
-    present : bool, shape (n, k)
-        Which edges there are.
-    owners : int64, shape (n,)
-        Graph of each atom.
-    fractions : float32, shape (g, 103)
-    """
-
-    numbers: torch.Tensor
-    neighbours: torch.Tensor
-    distances: torch.Tensor
-    present: torch.Tensor
-    owners: torch.Tensor
-    fractions: torch.Tensor
-
-
-def graph_batch(table: GraphTable) -> GraphBatch:
-    """Turn packed graphs into tensors."""
-    neighbours = torch.from_numpy(table.absolute_neighbours().astype(np.int64))
-    return GraphBatch(
-        torch.from_numpy(table.numbers.astype(np.int64) - 1),
-        neighbours.clamp(min=0),
-        torch.from_numpy(table.distances),
-        neighbours >= 0,
-        torch.from_numpy(table.owners().astype(np.int64)),
-        torch.from_numpy(fractions_of(table.counts()).astype(np.float32)),
-    )
-
-
-class GraphAttention(nn.Module):
-    """One layer: every atom attends to its edges (GATGNN eq. 2-5).
-
-    The product ``W [x; e]`` is taken as ``Wx x + We e``: the first part once an atom, not once
-    an edge.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.atom_weight = nn.Linear(WIDTH, HEADS * WIDTH, bias=False)
-        self.edge_weight = nn.Linear(WIDTH, HEADS * WIDTH, bias=False)
-        self.attention = nn.Parameter(torch.empty(HEADS, 2 * WIDTH))
-        self.bias = nn.Parameter(torch.zeros(WIDTH))
-        self.norm = nn.BatchNorm1d(HEADS)
-        nn.init.xavier_uniform_(self.attention)
-
-    def forward(self, atoms: torch.Tensor, edges: torch.Tensor, batch: GraphBatch) -> torch.Tensor:
-        """Map atoms (n, 64) and edges (n, k, 64) to atoms (n, 64)."""
-        n, k, _ = edges.shape
-        of_atom = self.atom_weight(atoms)
-        of_edge = self.edge_weight(edges)
-        centre = softplus(of_edge + of_atom[:, None])
-        other = softplus(of_edge + of_atom[batch.neighbours])
-        score = softplus(centre @ self._by_head(0) + other @ self._by_head(WIDTH))
-        normed = softplus(self.norm(score[batch.present]))
-        weights = torch.full_like(score, -torch.inf).masked_scatter(
-            batch.present[..., None], normed
-        )
-        weights = torch.nan_to_num(torch.softmax(weights, dim=1))
-        pulled = torch.bmm(weights.view(n, 1, k * HEADS), other.view(n, k * HEADS, WIDTH))
-        return pulled[:, 0] / HEADS + self.bias
-
-    def _by_head(self, start: int) -> torch.Tensor:
-        """Attention vectors on the diagonal of a (256, 4) matrix: all heads in one product."""
-        return torch.block_diag(*self.attention[:, start : start + WIDTH, None])
-
-
-class CompositionAttention(nn.Module):
-    """Weight of each atom in its crystal, from its state and the composition (GATGNN "GI-M1")."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(WIDTH + N_ELEMENTS, 32)
-        self.score = nn.Linear(32, 1)
-
-    def forward(self, atoms: torch.Tensor, batch: GraphBatch) -> torch.Tensor:
-        """Map atoms (n, 64) to weights (n, 1) that sum to one over each crystal."""
-        seen = torch.cat([atoms, batch.fractions[batch.owners]], dim=1)
-        score = self.score(softplus(self.hidden(seen)))[:, 0]
-        highest = score.new_full((len(batch.fractions),), -torch.inf)
-        highest = highest.scatter_reduce(0, batch.owners, score, "amax")
-        weight = torch.exp(score - highest.detach()[batch.owners])
-        total = weight.new_zeros(len(batch.fractions)).index_add(0, batch.owners, weight)
-        return (weight / total[batch.owners])[:, None]
-
-
-class Gatgnn(nn.Module):
-    """The network; predicts standardised energies, which `shift` and `scale` turn into eV/atom."""
-
-    elements: torch.Tensor
-    centres: torch.Tensor
-    shift: torch.Tensor
-    scale: torch.Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("elements", torch.tensor(atom_features()), persistent=False)
-        self.register_buffer("centres", torch.arange(EDGE_FEATURES) * STEP, persistent=False)
-        self.register_buffer("shift", torch.zeros(()))
-        self.register_buffer("scale", torch.ones(()))
-        self.atom_embedding = nn.Linear(N_FEATURES, WIDTH)
-        self.edge_embedding = nn.Linear(EDGE_FEATURES, WIDTH)
-        self.layers = nn.ModuleList(GraphAttention() for _ in range(LAYERS))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(WIDTH) for _ in range(LAYERS))
-        self.pooling = CompositionAttention()
-        self.head = nn.Sequential(
-            nn.Linear(WIDTH, WIDTH),
-            nn.Softplus(),
-            nn.Linear(WIDTH, WIDTH),
-            nn.Softplus(),
-            nn.Linear(WIDTH, 1),
-        )
-
-    def forward(self, batch: GraphBatch) -> torch.Tensor:
-        """Predict standardised energies, shape (g,)."""
-        expanded = torch.exp(-(((batch.distances[..., None] - self.centres) / STEP) ** 2))
-        edges = leaky_relu(self.edge_embedding(expanded), 0.2)
-        atoms = self.atom_embedding(self.elements[batch.numbers])
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            atoms = softplus(norm(layer(atoms, edges, batch)))
-        weighted = atoms * self.pooling(atoms, batch)
-        crystal = weighted.new_zeros(len(batch.fractions), WIDTH)
-        crystal = crystal.index_add(0, batch.owners, weighted)
-        return self.head(crystal)[:, 0]
-
-    def energies(self, batch: GraphBatch) -> torch.Tensor:
-        """Predict energies in eV/atom, shape (g,)."""
-        return self(batch) * self.scale + self.shift
+KIND = "gatgnn"
 
 
 class GatgnnConfig(BaseModel):
@@ -227,6 +93,11 @@ class EnergySet(NamedTuple):
         """Return the structures at `rows`."""
         return EnergySet(self.graphs.take(rows), self.energies[rows], self.counts[rows])
 
+    def sha256(self) -> str:
+        """Return the hash of everything the network sees."""
+        g = self.graphs
+        return data_hash(g.starts, g.numbers, g.neighbours, g.distances, self.energies, self.counts)
+
 
 def energy_set(data: TrainingData, max_sites: int) -> EnergySet:
     """Build the graphs of all structures with a formation energy and at most `max_sites` atoms.
@@ -250,23 +121,123 @@ def energy_set(data: TrainingData, max_sites: int) -> EnergySet:
     return EnergySet(GraphTable.pack(graphs), np.array(energies), np.array(counts))
 
 
+class FormationEnergyModel:
+    """A trained network.
+
+    Attributes
+    ----------
+    energy_scheme : str
+        What its energies are measured against; energies of two schemes are never mixed.
+    settings : dict
+        How it was trained.
+    metrics : dict of str to float
+        On formulas it never saw.
+    """
+
+    name = "gatgnn"
+
+    def __init__(
+        self,
+        network: Gatgnn,
+        energy_scheme: str,
+        settings: dict[str, Any],
+        metrics: dict[str, float],
+    ):
+        self._network, self.energy_scheme = network.eval(), energy_scheme
+        self.settings, self.metrics = settings, metrics
+
+    def predict(self, structures: Sequence[Structure]) -> np.ndarray:
+        """Predict formation energies.
+
+        Parameters
+        ----------
+        structures : sequence of pymatgen Structure, length n
+            Ordered, at least one atom each.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            eV/atom on `energy_scheme`.
+        """
+        if not len(structures):
+            return np.zeros(0)
+        return self.predict_graphs(GraphTable.pack([crystal_graph(s) for s in structures]))
+
+    def predict_graphs(self, graphs: GraphTable) -> np.ndarray:
+        """Predict for packed graphs; float64, shape (g,), eV/atom."""
+        return predict_table(self._network, graphs)
+
+    def save(
+        self, folder: Path, *, trained_on: str, data: EnergySet, seed: int, card: str
+    ) -> ModelConfig:
+        """Write weights, configuration and card; see `models.checkpoints.save_model_folder`."""
+        config = ModelConfig(
+            kind=KIND,
+            settings={"energy_scheme": self.energy_scheme, **self.settings},
+            elements=ELEMENTS,
+            trained_on=trained_on,
+            data_sha256=data.sha256(),
+            seed=seed,
+            metrics=self.metrics,
+        )
+        return save_model_folder(folder, arrays_of(self._network.state_dict()), config, card)
+
+    @classmethod
+    def load(cls, folder: Path) -> FormationEnergyModel:
+        """Load a folder.
+
+        Raises
+        ------
+        ModelError
+            If it is missing, damaged, or names no energy scheme.
+        """
+        arrays, config = load_model_folder(folder, KIND)
+        scheme = config.settings.get("energy_scheme")
+        if not isinstance(scheme, str) or not scheme:
+            raise ModelError(
+                "the model does not say which energy scheme it predicts on",
+                where=folder,
+                fix="Train it again with `agd train`.",
+            )
+        network = Gatgnn()
+        load_into(network, arrays, folder)
+        settings = {k: v for k, v in config.settings.items() if k != "energy_scheme"}
+        return cls(network, scheme, settings, config.metrics)
+
+
+def judged(network: Gatgnn, train: EnergySet, test: EnergySet, seed: int) -> dict[str, float]:
+    """Measure a network on formulas it never saw, beside the two simplest baselines.
+
+    Parameters
+    ----------
+    network : Gatgnn
+    train, test : EnergySet
+    seed : int
+
+    Returns
+    -------
+    dict of str to float
+        Errors and sign metrics (`models.metrics`), with ``mae_mean`` (always answering the mean
+        of the training set) and ``mae_composition`` (boosting on the composition alone).
+    """
+    predicted = predict_table(network, test.graphs)
+    metrics = regression_metrics(test.energies, predicted) | sign_metrics(test.energies, predicted)
+    metrics["mae_mean"] = float(np.abs(test.energies - train.energies.mean()).mean())
+    config = BoostingConfig(trees=400, leaves=63, learning_rate=0.08, folds=2, minimum=None)
+    composition = BoostingModel.fit(
+        train.counts, train.energies, config, seed=seed, property="formation_energy_eV_per_atom"
+    )
+    guessed = composition.predict(test.counts).mean
+    metrics["mae_composition"] = float(np.abs(test.energies - guessed).mean())
+    return metrics
+
+
 def _learning_rate(step: int, steps: int, peak: float) -> float:
     """One-cycle schedule: a linear rise over the first tenth, then half a cosine down (chosen)."""
     rise = max(1, steps // 10)
     if step < rise:
         return peak * (step + 1) / rise
     return peak * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
-@torch.no_grad()
-def predict_table(network: Gatgnn, table: GraphTable, batch: int = 256) -> np.ndarray:
-    """Predict energies of packed graphs, eV/atom, float64, shape (g,)."""
-    network.eval()
-    parts = [
-        network.energies(graph_batch(table.take(np.arange(i, min(i + batch, len(table))))))
-        for i in range(0, len(table), batch)
-    ]
-    return torch.cat(parts).double().numpy() if parts else np.zeros(0)
 
 
 def fit_gatgnn(
