@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from structure.composition import formulas_of, parse_formulas
+from structure.library import TemplateLibrary
+from tasks._campaign import Campaign
+from tasks._handles import handle_for, read_table, write_table
+from tasks._outputs import Ingested, Screened, Templated
+from tasks.template import TemplateConfig, assign_templates
+
+
+def rock_salt(a: str, b: str, length: float) -> Structure:
+    return Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(length), [a, b], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+
+
+def perovskite(a: str, b: str, x: str, length: float) -> Structure:
+    return Structure.from_spacegroup(
+        "Pm-3m",
+        Lattice.cubic(length),
+        [a, b, x],
+        [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]],
+    )
+
+
+LIBRARY = [
+    ("salt", rock_salt("Na", "Cl", 5.64)),
+    ("dense", rock_salt("K", "Cl", 3.0)),
+    ("loose", rock_salt("K", "Br", 6.6)),
+    ("perovskite", perovskite("Sr", "Ti", "O", 3.9)),
+]
+
+
+def run(root: Path, formulas: list[str], config: TemplateConfig) -> tuple[Campaign, Templated]:
+    with Campaign(root, {}, 1) as campaign:
+        library = TemplateLibrary.from_structures(LIBRARY)
+        path = root / "ingest" / "templates.parquet"
+        library.save(path)
+        templates = handle_for(root, path, len(library), "templates")
+        n = len(formulas)
+        candidates = write_table(
+            root,
+            root / "candidates.parquet",
+            {
+                "rank": np.arange(n, 0, -1),
+                "formula": np.array(formulas, dtype=np.str_),
+                "generator": np.array(["matgan"] * n, dtype=np.str_),
+                "band_gap_eV": np.linspace(5, 6, n),
+                "band_gap_sigma_eV": np.full(n, 0.2),
+                "score": np.zeros(n),
+            },
+            "candidates",
+            counts=parse_formulas(formulas).counts,
+        )
+        ingested = Ingested(
+            initial=templates, known=templates, templates=templates, manifest=templates
+        )
+        return campaign, assign_templates(
+            campaign, config, ingested, Screened(candidates=candidates, funnel=candidates)
+        )
+
+
+@pytest.fixture
+def tables(tmp_path: Path):
+    formulas = ["LiF", "BaZrO3", "KCl", "CaF2"]
+    _, templated = run(tmp_path, formulas, TemplateConfig(neighbours=3))
+    return (
+        read_table(tmp_path, templated.structures),
+        read_table(tmp_path, templated.rejected)[0],
+    )
+
+
+def test_candidates_get_the_nearest_usable_structure_in_the_order_of_rank(tables) -> None:
+    (columns, counts), _ = tables
+    assert columns["rank"].tolist() == [2, 3, 4]
+    assert columns["formula"].tolist() == ["KCl", "BaZrO3", "LiF"]
+    assert formulas_of(counts) == ["KCl", "BaZrO3", "LiF"]
+    assert columns["template_id"].tolist() == ["loose", "perovskite", "salt"]
+    assert columns["assignment"].tolist()[0] == "K->K, Br->Cl"
+    assert columns["spacegroup"].tolist() == [225, 221, 225]
+    assert columns["n_sites"].tolist() == [8, 5, 8]
+    assert columns["emd"].tolist()[0] == pytest.approx(0.5)
+
+
+def test_a_template_whose_atoms_would_overlap_gives_way_to_the_next(tables) -> None:
+    # KCl itself is in the library, but squeezed to 3 Å.
+    (columns, _), _ = tables
+    assert columns["nearest_formula"].tolist()[0] == "KCl"
+    assert columns["nearest_emd"].tolist()[0] == 0
+    assert columns["template_formula"].tolist()[0] == "KBr"
+
+
+def test_the_structures_have_the_candidates_composition(tables) -> None:
+    (columns, counts), _ = tables
+    for text, formula, scale, row in zip(
+        columns["structure_json"], columns["formula"], columns["volume_scale"], counts, strict=True
+    ):
+        structure = Structure.from_dict(json.loads(text))
+        parsed = parse_formulas([structure.composition.formula.replace(" ", "")]).counts[0]
+        assert (parsed == row).all(), formula
+        assert 0.3 < scale < 3
+
+
+def test_a_candidate_without_a_template_is_rejected_with_its_stoichiometry(tables) -> None:
+    _, rejected = tables
+    assert rejected["formula"].tolist() == ["CaF2"]
+    assert rejected["code"].tolist() == ["no-template"]
+    assert "AB2" in rejected["sentence"][0]
+
+
+def test_a_candidate_whose_templates_all_fail_keeps_the_nearest_ones_reason(tmp_path: Path) -> None:
+    _, templated = run(tmp_path, ["LiF"], TemplateConfig(minimum_ratio=1.9))
+    rejected, _ = read_table(tmp_path, templated.rejected)
+    assert templated.structures.rows == 0
+    assert rejected["code"].tolist() == ["too-close"]
+    assert "Li and F" in rejected["sentence"][0] or "F and Li" in rejected["sentence"][0]
+    assert rejected["sentence"][0].endswith("2 more templates fail too")
+
+
+def test_only_the_best_up_to_the_limit_are_taken(tmp_path: Path) -> None:
+    _, templated = run(tmp_path, ["LiF", "BaZrO3", "KCl"], TemplateConfig(limit=1))
+    assert read_table(tmp_path, templated.structures)[0]["formula"].tolist() == ["KCl"]
+    assert templated.rejected.rows == 0
+
+
+def test_large_cells_are_no_templates(tmp_path: Path) -> None:
+    _, templated = run(tmp_path, ["LiF", "BaZrO3"], TemplateConfig(maximum_sites=5))
+    assert read_table(tmp_path, templated.structures)[0]["formula"].tolist() == ["BaZrO3"]
+    assert read_table(tmp_path, templated.rejected)[0]["formula"].tolist() == ["LiF"]
+
+
+def test_no_candidates_give_empty_tables_with_all_columns(tmp_path: Path) -> None:
+    _, templated = run(tmp_path, [], TemplateConfig())
+    columns, counts = read_table(tmp_path, templated.structures)
+    assert counts.shape == (0, 103)
+    assert {"rank", "formula", "template_id", "emd", "structure_json"} <= set(columns)
+
+
+def test_the_same_campaign_gives_the_same_bytes(tmp_path: Path) -> None:
+    hashes = [
+        run(tmp_path / name, ["LiF", "KCl"], TemplateConfig())[1].structures.sha256 for name in "ab"
+    ]
+    assert hashes[0] == hashes[1]
