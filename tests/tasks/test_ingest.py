@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+import yaml
 from ase.db import connect
 from ase.spacegroup import crystal
 from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 
 from structure.composition import counts_of, keys_of, parse_formulas
+from structure.dataset_rules import Rule
 from structure.errors import ConfigError, DataError
 from structure.known import contains
 from structure.library import TemplateLibrary
@@ -392,6 +395,16 @@ def test_the_dft_set_labels_where_the_configuration_names_it(
     columns, _ = read_table(campaign.root, output.initial)
     assert columns["formula"].tolist() == ["LiF", "NaCl"]
     assert set(columns["origin"]) == {"dft-gpaw"}
+
+
+def test_the_examples_of_the_guide_are_valid_and_it_names_every_rule() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "data.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", guide, flags=re.S)
+    assert len(examples) == 2
+    for example in examples:
+        IngestConfig.model_validate(yaml.safe_load(example)["ingest"])
+    for rule in get_args(get_args(Rule)[0]):
+        assert f"| `{rule.model_fields['rule'].default}` |" in guide
 
 
 @pytest.mark.data
