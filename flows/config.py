@@ -151,12 +151,14 @@ def valid_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Yield every dotted key of a config model, sections included."""
     for name, field in model.model_fields.items():
         yield prefix + name
-        if _is_section(field.annotation):
-            yield from valid_keys(field.annotation, f"{prefix}{name}.")
+        if (section := _section(field.annotation)) is not None:
+            yield from valid_keys(section, f"{prefix}{name}.")
 
 
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """Return a setting's model if it has settings of its own."""
+    nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if nested else None
 
 
 def _keys(document: Mapping[str, Any], model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -164,8 +166,9 @@ def _keys(document: Mapping[str, Any], model: type[BaseModel], prefix: str = "")
     for name, value in document.items():
         yield f"{prefix}{name}"
         field = model.model_fields.get(str(name))
-        if field is not None and _is_section(field.annotation) and isinstance(value, Mapping):
-            yield from _keys(value, field.annotation, f"{prefix}{name}.")
+        section = _section(field.annotation) if field is not None else None
+        if section is not None and isinstance(value, Mapping):
+            yield from _keys(value, section, f"{prefix}{name}.")
 
 
 def _nearest(key: str, known: list[str]) -> str:
@@ -187,6 +190,8 @@ def _complaint(error: Mapping[str, Any]) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "missing":
         return f"'{place}' is missing"
+    if error["type"] == "extra_forbidden":
+        return f"unknown setting '{place}'"
     return f"'{place}' is {error['input']!r}: {message[0].lower()}{message[1:]}"
 
 

@@ -183,7 +183,9 @@ def _activate_schedules(url: str) -> None:
     with SyncPrefectClient(url) as client:
         for deployment in client.read_deployments():
             for schedule in deployment.schedules:
-                client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+                client.update_deployment_schedule(
+                    deployment.id, schedule.id, active=True, parameters=schedule.parameters
+                )
 
 
 def _worker_log(project: Path) -> Path:

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from flows.config import CampaignConfig, load_config
+from flows.nights import tonight
+from structure.errors import CampaignError
+from tasks._campaign import Campaign
+
+
+@pytest.fixture
+def config() -> CampaignConfig:
+    return load_config("agd-bandgap-overnight")
+
+
+def live_through(config, root, finished=True):
+    with Campaign(root, config.model_dump(mode="json"), config.seed) as campaign:
+        if finished:
+            campaign.ledger.set_fact("finished", "yes")
+
+
+def test_the_first_night_begins_with_nothing_earlier(tmp_path, config):
+    first, root = tonight(tmp_path, config)
+    assert root == tmp_path / "night-0001"
+    assert first == config
+
+
+def test_a_night_after_a_finished_one_is_new_and_knows_all_earlier_ones(tmp_path, config):
+    for _ in range(2):
+        live_through(*tonight(tmp_path, config))
+    third, root = tonight(tmp_path, config)
+    assert root == tmp_path / "night-0003"
+    assert third.ingest.earlier == ("../night-0001", "../night-0002")
+    assert third.seed == config.seed + 2
+
+
+def test_a_night_that_was_cut_short_goes_on(tmp_path, config):
+    live_through(*tonight(tmp_path, config))
+    second, root = tonight(tmp_path, config)
+    live_through(second, root, finished=False)
+    assert tonight(tmp_path, config) == (second, root)
+
+
+def test_a_night_that_was_cut_short_keeps_the_settings_it_began_with(tmp_path, config):
+    begun, root = tonight(tmp_path, config)
+    live_through(begun, root, finished=False)
+    edited = load_config("agd-bandgap-overnight", {"explore.budget": 7})
+    assert tonight(tmp_path, edited) == (begun, root)
+
+
+def test_a_directory_that_holds_no_campaign_yet_is_used(tmp_path, config):
+    (tmp_path / "night-0001").mkdir()
+    assert tonight(tmp_path, config) == (config, tmp_path / "night-0001")
+
+
+def test_choosing_tonight_changes_nothing(tmp_path, config):
+    before = sorted(tmp_path.rglob("*"))
+    assert tonight(tmp_path, config) == tonight(tmp_path, config)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_night_is_named(tmp_path, config):
+    begun, root = tonight(tmp_path, config)
+    live_through(begun, root, finished=False)
+    (root / "campaign.json").write_text("{")
+    with pytest.raises(CampaignError, match="damaged"):
+        tonight(tmp_path, config)
