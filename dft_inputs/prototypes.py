@@ -1,7 +1,7 @@
 """Small prototype cells by role, for the compounds and elements calculated with GPAW.
 
 In: a prototype's name and an element for each of its roles. Out: a pymatgen `Structure` with the
-prototype's symmetry, scaled to a volume guessed from covalent radii; whoever uses it relaxes it.
+prototype's symmetry, at a given volume or one guessed from radii; whoever uses it relaxes it.
 Coordinates are the ideal or typical ones of the named mineral, written down from the textbook.
 """
 
@@ -400,9 +400,10 @@ PROTOTYPES: dict[str, Prototype] = {
             (0, (0, 0.655, 0.42)),
         ),
     ),
+    "uranium": Prototype("C", (2.06, 1.735), ((0, (0, 0.105, 0.25)), (0, (0, 0.895, 0.75)))),
     "iodine": Prototype(
         "C",
-        (2.05, 1.53),
+        (0.659, 1.348),
         (
             (0, (0, 0.15, 0.117)),
             (0, (0, 0.85, 0.883)),
@@ -414,29 +415,48 @@ PROTOTYPES: dict[str, Prototype] = {
 """Structure types by name. Roles follow the usual formula (``perovskite`` A, B, X)."""
 
 
-def _axes(prototype: Prototype) -> tuple[list[list[float]], list[list[float]]]:
+def _axes(
+    prototype: Prototype, ratios: tuple[float, float]
+) -> tuple[list[list[float]], list[list[float]]]:
     """Return primitive and conventional lattice vectors (rows) for ``a = 1``."""
-    b, c = prototype.ratios
+    b, c = ratios
     if prototype.centring in "HR":
         cell = [[0.5, -(3**0.5) / 2, 0.0], [0.5, 3**0.5 / 2, 0.0], [0.0, 0.0, c]]
     else:
         cell = [[1.0, 0.0, 0.0], [0.0, b, 0.0], [0.0, 0.0, c]]
-    reduced = {
+    reductions: dict[str, list[list[float]]] = {
         "P": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
         "H": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
         "F": [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]],
         "I": [[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]],
         "C": [[0.5, 0.5, 0], [-0.5, 0.5, 0], [0, 0, 1]],
         "R": [[_S, _T, _T], [-_T, _T, _T], [-_T, -_S, _T]],
-    }[prototype.centring]
+    }
     primitive = [
-        [sum(row[k] * cell[k][axis] for k in range(3)) for axis in range(3)] for row in reduced
+        [sum(row[k] * cell[k][axis] for k in range(3)) for axis in range(3)]
+        for row in reductions[prototype.centring]
     ]
     return primitive, cell
 
 
-def build(name: str, elements: tuple[str, ...]) -> Structure:
+def build(
+    name: str,
+    elements: tuple[str, ...],
+    *,
+    volume_A3: float | None = None,
+    ratios: tuple[float, float] | None = None,
+) -> Structure:
     """Return the primitive cell of a prototype with these elements on its roles.
+
+    Parameters
+    ----------
+    name : str
+    elements : tuple of str
+        One for each role.
+    volume_A3 : float, optional
+        Volume per atom; guessed from atomic radii when not given.
+    ratios : tuple of float, optional
+        ``b/a`` and ``c/a`` in place of the prototype's own.
 
     Raises
     ------
@@ -451,7 +471,7 @@ def build(name: str, elements: tuple[str, ...]) -> Structure:
     roles = 1 + max(role for role, _ in prototype.sites)
     if len(elements) != roles:
         raise ConfigError(f"prototype {name} has {roles} roles, not {len(elements)}", where=name)
-    primitive, cell = _axes(prototype)
+    primitive, cell = _axes(prototype, ratios or prototype.ratios)
     conventional, lattice = Lattice(cell), Lattice(primitive)
     points = [
         lattice.get_fractional_coords(conventional.get_cartesian_coords(p))
@@ -459,6 +479,8 @@ def build(name: str, elements: tuple[str, ...]) -> Structure:
     ]
     species = [elements[role] for role, _ in prototype.sites]
     structure = Structure(lattice, species, points, to_unit_cell=True)
-    radii = [float(Element(e).atomic_radius or 1.5) for e in species]
-    structure.scale_lattice(sum(9.0 * r**3 for r in radii) + 6.0 * len(radii))
+    if volume_A3 is None:
+        radii = [float(Element(e).atomic_radius or 1.5) for e in species]
+        volume_A3 = sum(9.0 * r**3 for r in radii) / len(radii) + 6.0
+    structure.scale_lattice(volume_A3 * len(species))
     return structure

@@ -164,6 +164,7 @@ GPAW = Recipe(
     steps=(Step(name="00-ground-state", gpaw=GpawSettings()),),
     choices=(
         "One ground state at the given geometry: relaxing belongs to the geometry's origin.",
+        "500 eV in place of 400 eV: GPAW's setups of first-row elements are harder than VASP's.",
         "Spin-paired compounds. Elemental references of Fe, Co, Ni and O are spin-polarised.",
         "No +U and no spin-orbit coupling.",
     ),
