@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import lightgbm
 
 KIND = "boosting"
-_LEAST_ROWS = 40
+_LEAST_ROWS = 20
 _DROPPED = (
     "split_gain=",
     "leaf_weight=",
@@ -167,7 +167,7 @@ class BoostingModel:
         Raises
         ------
         ModelError
-            If there are fewer than 40 rows.
+            If there are fewer than 20 rows.
         """
         config = config or BoostingConfig()
         if len(values) < _LEAST_ROWS:

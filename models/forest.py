@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
 
 KIND = "forest"
-_LEAST_ROWS = 40
+_LEAST_ROWS = 20
 _CHUNK = 4096
 _ONE_SIGMA = 0.683
 
@@ -177,7 +177,7 @@ class ForestModel:
         Raises
         ------
         ModelError
-            If there are fewer than 40 rows.
+            If there are fewer than 20 rows.
         """
         from sklearn.ensemble import RandomForestRegressor
 

@@ -1,0 +1,356 @@
+"""Train stage: which weights a campaign uses.
+
+In: the shipped weights, or a folder of training data. Out: `Trained`, the weights by name, each
+checked against its hash and recorded in the ledger; and the screening model, fitted anew on the
+first labels and those the search found (AGD sec. 3.2). `fit_models` fits every shipped model.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models.boosting import BoostingConfig
+from models.forest import ForestConfig
+from structure.composition import first_of_each, keys_of
+from structure.errors import CampaignError, DataError, ModelError
+from structure.files import sha256_of
+from tasks._campaign import Campaign
+from tasks._handles import Handle, ModelHandle, read_table
+from tasks._outputs import Ingested, Trained
+
+if TYPE_CHECKING:
+    from models.checkpoints import ModelConfig
+    from models.progress import Report
+
+logger = logging.getLogger(__name__)
+
+ModelName = Literal["oracle", "matgan", "sequence", "autoencoder", "gatgnn"]
+SHIPPED: tuple[ModelName, ...] = ("oracle", "matgan", "sequence", "autoencoder", "gatgnn")
+"""The weights a campaign needs; all of them are shipped."""
+
+GAP = "band_gap_eV"
+
+
+class ScreeningConfig(BaseModel):
+    """The model that screens, fitted on a few hundred labels.
+
+    Attributes
+    ----------
+    kind : {"boosting", "forest"}
+        On 300 and on 1,153 labels boosting is the more accurate of the two and as fast
+        (``docs/results/oracle.md``); the forest is the paper's.
+    boosting : BoostingConfig
+    forest : ForestConfig
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["boosting", "forest"] = "boosting"
+    boosting: BoostingConfig = BoostingConfig(
+        trees=300, leaves=15, min_rows=5, error_trees=50, error_leaves=7
+    )
+    forest: ForestConfig = ForestConfig()
+
+
+class TrainConfig(BaseModel):
+    """Where the weights come from.
+
+    Attributes
+    ----------
+    fit : tuple of str
+        Models to fit inside the campaign; the others are the shipped ones.
+    data : str or None
+        Folder of training data for them; ``${NAME}`` stands for an environment variable.
+    screening : ScreeningConfig
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fit: tuple[ModelName, ...] = ()
+    data: str | None = None
+    screening: ScreeningConfig = Field(default_factory=ScreeningConfig)
+
+    @model_validator(mode="after")
+    def _has_data(self) -> TrainConfig:
+        if self.fit and self.data is None:
+            raise ValueError("`fit` names models, so `data` must name a folder to fit them on")
+        return self
+
+
+def train(campaign: Campaign, config: TrainConfig, ingested: Ingested) -> Trained:
+    """Settle the weights of the campaign.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    config : TrainConfig
+    ingested : Ingested
+        Not read: the shipped models know more compounds than a campaign begins with.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    CampaignError
+        If weights the campaign already used are no longer the same.
+    ConfigError, DataError, ModelError
+        If weights are missing or damaged, or cannot be fitted.
+    """
+    handles: dict[str, ModelHandle] = {}
+    for name in SHIPPED:
+        build = partial(_settle, campaign, config, name)
+        handles[name] = campaign.once("train", name, ModelHandle, build)
+        _unchanged(campaign, handles[name])
+    return campaign.once("train", "all", Trained, lambda: Trained(models=handles))
+
+
+def _settle(campaign: Campaign, config: TrainConfig, name: ModelName) -> ModelHandle:
+    """Check or fit one model, and record it."""
+    fitted = name in config.fit
+    if fitted:
+        _fit_inside(campaign, config, name)
+    path = f"models/{name}" if fitted else name
+    saved = checked((campaign.root if fitted else shipped_folder()) / path)
+    campaign.ledger.add_model(name, saved.sha256, saved.trained_on, dict(saved.metrics))
+    return ModelHandle(
+        name=name, place="campaign" if fitted else "shipped", path=path, sha256=saved.sha256
+    )
+
+
+def _fit_inside(campaign: Campaign, config: TrainConfig, name: ModelName) -> None:
+    """Fit a model in the campaign's own folder; a killed fit goes on."""
+    from models.datasets import load_training_data
+    from structure.tables import resolve_path
+
+    assert config.data is not None
+    data = load_training_data(resolve_path(config.data))
+    work = campaign.folder("train") / name
+    seed = campaign.seed_of("train", name)
+    with _console(name) as report:
+        fit_model(data, name, campaign.root / "models" / name, seed, work, report)
+
+
+def _console(name: str) -> AbstractContextManager[Report]:
+    """Give a progress report that writes to the terminal or the log."""
+    from models.progress import console_report
+
+    return console_report(name)
+
+
+def checked(folder: Path) -> ModelConfig:
+    """Return a model's configuration after checking that its weights are what it says.
+
+    Raises
+    ------
+    ModelError
+        If the folder is missing, damaged or changed.
+    """
+    from models.checkpoints import WEIGHTS_NAME, read_config
+
+    config = read_config(folder)
+    weights = folder / WEIGHTS_NAME
+    if not weights.exists() or sha256_of(weights) != config.sha256:
+        raise ModelError(
+            "the weights are not the ones that config.json describes",
+            where=weights,
+            fix="Restore the folder, or train the model again with `agd train`.",
+        )
+    return config
+
+
+def _unchanged(campaign: Campaign, handle: ModelHandle) -> None:
+    """Refuse to go on with other weights than the campaign began with."""
+    if checked(handle.folder(campaign.root)).sha256 != handle.sha256:
+        raise CampaignError(
+            f"the weights of {handle.name!r} are not the ones this campaign began with",
+            where=handle.folder(campaign.root),
+            fix="Use the release that made the campaign, or start a new campaign directory.",
+        )
+
+
+def verify_shipped() -> list[str]:
+    """Check the hashes of all shipped weights; return their names.
+
+    Raises
+    ------
+    ModelError
+        If a folder is missing, damaged or changed.
+    """
+    for name in SHIPPED:
+        checked(shipped_folder() / name)
+    return list(SHIPPED)
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the shipped weights."""
+    import models.pretrained
+
+    return Path(models.pretrained.__file__).parent
+
+
+def refit_screening(
+    campaign: Campaign,
+    config: TrainConfig,
+    ingested: Ingested,
+    visited: Handle,
+    trained: Trained,
+) -> ModelHandle:
+    """Fit the screening model on the first labels and those the search found.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    config : TrainConfig
+    ingested : Ingested
+        Its initial labels are used.
+    visited : Handle
+        Table of the search (`tasks._outputs.Explored.visited`); rows labelled there are used.
+    trained : Trained
+        Not read: AGD screens with a model of the labels found so far, not with the oracle.
+
+    Returns
+    -------
+    ModelHandle
+        Named ``screening``, inside the campaign.
+
+    Raises
+    ------
+    ModelError
+        If there are too few labels.
+    """
+
+    def build() -> ModelHandle:
+        counts, values = _labels(campaign.root, ingested.initial, visited)
+        seed = campaign.seed_of("screening")
+        folder = campaign.root / "models" / "screening"
+        saved = _fit_screening(config.screening, counts, values, seed, folder)
+        campaign.ledger.add_model("screening", saved.sha256, saved.trained_on, dict(saved.metrics))
+        logger.info("screening: %d labels, MAE %.2f eV", len(values), saved.metrics["mae"])
+        return ModelHandle(
+            name="screening", place="campaign", path="models/screening", sha256=saved.sha256
+        )
+
+    handle = campaign.once("screening", "all", ModelHandle, build)
+    _unchanged(campaign, handle)
+    return handle
+
+
+def _labels(root: Path, initial: Handle, visited: Handle) -> tuple[np.ndarray, np.ndarray]:
+    """Return every labelled composition once; a first label stands before one of the search."""
+    parts = []
+    for handle in (initial, visited):
+        columns, counts = read_table(root, handle)
+        if counts is None:
+            raise DataError("the table of labels has no compositions", where=handle.path)
+        values = columns[GAP].astype(np.float64)
+        good = np.isfinite(values) & counts.any(axis=1)
+        if "status" in columns:
+            good &= columns["status"].astype(np.str_) == "labelled"
+        parts.append((counts[good], values[good]))
+    counts, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    first = first_of_each(keys_of(counts))
+    return counts[first], values[first]
+
+
+def _fit_screening(
+    config: ScreeningConfig, counts: np.ndarray, values: np.ndarray, seed: int, folder: Path
+) -> ModelConfig:
+    from models.boosting import BoostingModel
+    from models.forest import ForestModel
+
+    model: Any
+    if config.kind == "boosting":
+        model = BoostingModel.fit(counts, values, config.boosting, seed=seed)
+    else:
+        model = ForestModel.fit(counts, values, config.forest, seed=seed)
+    metrics = model.metrics
+    card = (
+        f"# Screening model\n\n{config.kind}, fitted on the {len(values):,} labels of this "
+        f"campaign.\nErrors on labels it did not see: mean absolute {metrics['mae']:.3f} eV, "
+        f"R² {metrics['r2']:.3f}.\n"
+    )
+    note = f"{len(values):,} labels of this campaign"
+    return model.save(folder, trained_on=note, counts=counts, values=values, seed=seed, card=card)
+
+
+def fit_models(
+    data: Path,
+    out: Path,
+    names: Sequence[ModelName] = SHIPPED,
+    *,
+    seed: int = 0,
+    work: Path | None = None,
+    progress: bool = True,
+) -> dict[str, ModelConfig]:
+    """Fit shipped models from a folder of training data, one after the other.
+
+    Parameters
+    ----------
+    data : Path
+        See `models.data_mapping`.
+    out : Path
+        Gets one folder a model.
+    names : sequence of str
+    seed : int
+    work : Path, optional
+        Keeps checkpoints, so that the same call goes on after a kill; ``out/.work`` by default.
+    progress : bool
+        Show progress on the terminal or in the log.
+
+    Returns
+    -------
+    dict of str to ModelConfig
+        What was written, by name.
+
+    Raises
+    ------
+    ConfigError, DataError, ModelError
+        If the data cannot be used or a fit fails.
+    """
+    from models.datasets import load_training_data
+
+    loaded = load_training_data(data)
+    place = work or out / ".work"
+    written: dict[str, ModelConfig] = {}
+    for name in names:
+        with _console(name) if progress else nullcontext() as report:
+            written[name] = fit_model(loaded, name, out / name, seed, place / name, report)
+    return written
+
+
+def fit_model(
+    data: Any, name: ModelName, folder: Path, seed: int, work: Path, report: Report | None
+) -> ModelConfig:
+    """Fit one shipped model with its default configuration; see `fit_models`."""
+    from models import generator_training as generators
+    from models import property_training as properties
+
+    work.mkdir(parents=True, exist_ok=True)
+    if name == "oracle":
+        return properties.train_oracle(data, BoostingConfig(), seed, folder, report)
+    if name == "gatgnn":
+        from models.gatgnn import GatgnnConfig
+
+        return properties.train_gatgnn(data, GatgnnConfig(), seed, work, folder, report)
+    split = generators.CompositionSet.split(data.counts, list(data.sources.values()), seed)
+    if name == "matgan":
+        from models.matgan import MatGANConfig
+
+        return generators.train_matgan(split, MatGANConfig(), seed, work, folder, report)
+    if name == "sequence":
+        from models.sequence import SequenceConfig
+
+        return generators.train_sequence(split, SequenceConfig(), seed, work, folder, report)
+    from models.autoencoder import AutoencoderConfig
+
+    return generators.train_autoencoder(split, AutoencoderConfig(), seed, work, folder, report)
