@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.data import app as data_app
 from structure.errors import AgdError
 
 app = typer.Typer(
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(data_app, name="data")
 
 Config = Annotated[
     str, typer.Argument(help="A shipped campaign (flows/configs) or the path of a YAML file.")
