@@ -15,7 +15,8 @@ def test_a_check_says_what_would_be_taken_in_and_why_the_rest_would_not(tmp_path
     config = tmp_path / "mine.yaml"
     config.write_text(
         "name: mine\ningest:\n  initial: {rule: all}\n  sources:\n"
-        f"    - path: {tmp_path}/gaps.csv\n      roles: [labels]\n      columns: {{band_gap: gap}}\n"
+        f"    - path: {tmp_path}/gaps.csv\n"
+        "      roles: [labels]\n      columns: {band_gap: gap}\n"
     )
     result = RUNNER.invoke(app, ["data", "check", str(config)])
     assert result.exit_code == 0, result.output

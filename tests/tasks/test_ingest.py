@@ -397,6 +397,40 @@ def test_the_dft_set_labels_where_the_configuration_names_it(
     assert set(columns["origin"]) == {"dft-gpaw"}
 
 
+class Draws:
+    """A generator that draws common salts over and over."""
+
+    name = "fixed"
+
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        counts = parse_formulas(["KCl", "MgO", "ZnS", "Rb7Tm3P2F5"]).counts
+        return counts[np.random.default_rng(seed).integers(0, 4, size=n)]
+
+
+def test_without_a_source_known_compounds_are_labelled_by_the_shipped_oracle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.generator.load_generator", lambda folder: Draws())
+    config = IngestConfig.model_validate({"initial": {"count": 50}})
+    with Campaign(tmp_path / "c", config.model_dump(mode="json"), seed=5) as campaign:
+        output = ingest(campaign, config)
+        columns, counts = read_table(campaign.root, output.initial)
+        assert output.labels is not None
+        pool = _formulas(campaign, output.labels)
+        library = TemplateLibrary.load(output.templates.open_in(campaign.root))
+        known = np.load(output.known.open_in(campaign.root))
+    assert len(set(columns["formula"])) == 50
+    assert set(columns["origin"]) == {"ml"}
+    oracle = json.loads((_embedded.shipped("oracle") / "config.json").read_text())
+    assert set(columns["source"]) == {oracle["sha256"]}
+    assert (columns["band_gap_eV"] >= 0).all()
+    assert {"KCl", "MgO", "ZnS"} <= set(pool)
+    assert "Rb7Tm3P2F5" not in pool
+    assert counts is not None
+    assert contains(known, keys_of(counts)).all()
+    assert len(library) == 288
+
+
 def test_the_examples_of_the_guide_are_valid_and_it_names_every_rule() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "guide" / "data.md").read_text()
     examples = re.findall(r"```yaml\n(.*?)```", guide, flags=re.S)
