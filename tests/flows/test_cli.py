@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from structure.errors import ModelError
+from tasks._campaign import Campaign
+from tasks._handles import write_table
+from tasks._ledger import Candidate, Label
+from tasks._outputs import Handle, ScreenedShard
+
+
+@pytest.fixture
+def agd(monkeypatch, capsys):
+    """Give a function that runs the command line and returns status, output and errors."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["agd", *map(str, words)])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def test_the_stages_are_printed_in_order(agd):
+    status, out, _ = agd("stages")
+    names = ["ingest", "train", "explore", "sample", "screen", "template", "filter", "handoff"]
+    places = [out.index(f"\n{name} ") for name in names]
+    assert status == 0
+    assert places == sorted(places)
+
+
+def test_an_unknown_setting_ends_with_status_two_and_the_nearest_one(agd):
+    status, out, err = agd("run", "--local", "--set", "explore.bugdet=5")
+    assert status == 2
+    assert "Did you mean 'explore.budget'?" in err
+    assert "Traceback" not in out + err
+
+
+def test_an_unknown_campaign_ends_with_status_two(agd):
+    status, _, err = agd("run", "agd-bandgpa")
+    assert status == 2
+    assert "agd-bandgap" in err
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["agd", "--debug", "run", "no-such.yaml"])
+    with pytest.raises(Exception, match="no readable file"):
+        main()
+
+
+@pytest.mark.parametrize("words", [["status"], ["report"], ["why", "NaCl", "--campaign"]])
+def test_a_directory_that_is_no_campaign_is_named(agd, tmp_path, words):
+    status, _, err = agd(*words, tmp_path)
+    assert status == 5
+    assert str(tmp_path) in err
+
+
+def test_a_run_outside_the_project_says_what_to_do(agd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = agd("run")
+    assert status == 2
+    assert "--local" in err
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    """A campaign that labelled one compound, screened two and rejected one."""
+    import numpy as np
+
+    from structure.composition import counts_of, formulas_of, keys_of
+
+    counts = np.stack([counts_of("SrYF5"), counts_of("NaCl2")])
+    root = tmp_path / "campaign"
+    with Campaign(root, {"name": "told"}, seed=1) as one:
+
+        def screened() -> ScreenedShard:
+            columns = {
+                "key": keys_of(counts),
+                "verdict": ["passed", "charge"],
+                "band_gap_eV": [7.2, float("nan")],
+            }
+            path = one.folder("screen") / "shard-0000.parquet"
+            table = write_table(root, path, columns, "screened", counts=counts)
+            return ScreenedShard(table=table, generator="matgan", drawn=3, empty=1)
+
+        def known() -> Handle:
+            keys = one.folder("ingest") / "known.npy"
+            np.save(keys, np.sort(keys_of(counts[:1])))
+            from tasks._handles import handle_for
+
+            return handle_for(root, keys, 1, "known")
+
+        from pydantic import BaseModel
+
+        class Found(BaseModel):
+            known: Handle
+
+        one.once("ingest", "all", Found, lambda: Found(known=known()))
+        one.once("screen", "shard-0000", ScreenedShard, screened)
+        name = formulas_of(counts[:1])[0]
+        label = Label(
+            formula=name, property="band_gap_eV", value=7.1, sigma=0.3, origin="ml", source="abc",
+            iteration=2,
+        )  # fmt: skip
+        one.ledger.add_labels([label])
+        one.ledger.replace_candidates([Candidate(formula=name, rank=1, status="selected")])
+        one.ledger.add_job(
+            "x", formula=name, batch="batch-0001", folder="handoff/batch-0001/x", recipe="r",
+            story={},
+        )  # fmt: skip
+    return root
+
+
+def test_why_tells_the_story_of_a_candidate(agd, campaign):
+    status, out, _ = agd("why", "Y Sr F5".replace(" ", ""), "--campaign", campaign)
+    assert status == 0
+    for fact in (
+        "ingest known: a known compound",
+        "screen table shard-0000: verdict passed, band_gap_eV 7.200",
+        "label: 7.10 +- 0.30 eV, ml (abc), iteration 2",
+        "candidate: selected, rank 1",
+        "job: EMITTED in handoff/batch-0001/x",
+    ):
+        assert fact in out
+
+
+def test_why_says_which_rule_a_formula_breaks(agd, campaign):
+    _, out, _ = agd("why", "NaCl2", "--campaign", campaign)
+    assert "verdict charge" in out
+    assert "rules: " in out
+    assert "electronegativity balanced" not in out.splitlines()[-1]
+
+
+def test_why_says_when_no_stage_has_met_a_formula(agd, campaign):
+    status, out, _ = agd("why", "LiF", "--campaign", campaign)
+    assert status == 0
+    assert "no stage of this campaign has met it" in out
+
+
+def test_why_explains_a_formula_it_cannot_read(agd, campaign):
+    status, _, err = agd("why", "Xx2", "--campaign", campaign)
+    assert status == 3
+    assert "Xx" in err
+
+
+def test_status_counts_what_is_there(agd, campaign):
+    status, out, _ = agd("status", campaign)
+    assert status == 0
+    assert "1 ml" in out
+    assert "1 selected" in out
+    assert "1 EMITTED" in out
+    assert "not running, not finished" in out
+
+
+def test_status_sees_a_run_that_has_the_campaign_open(agd, campaign):
+    with Campaign(campaign, {"name": "told"}, seed=1):
+        _, out, _ = agd("status", campaign)
+    assert "a run is going on" in out
+
+
+def test_the_doctor_finds_no_fault_in_what_was_installed():
+    from flows import doctor
+
+    quick = (doctor.python_version, doctor.own_packages, doctor.requirements, doctor.disk_space)
+    assert [check().verdict for check in quick] == ["ok"] * len(quick)
+
+
+@pytest.mark.slow
+def test_the_prefect_server_can_be_imported():
+    from flows.doctor import prefect_server
+
+    check = prefect_server()
+    assert check.verdict == "ok", check.found
+
+
+def test_the_doctor_names_a_missing_requirement_and_what_to_do(monkeypatch):
+    from flows import doctor
+
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "fastapi" else "1000")
+    check = doctor.requirements()
+    assert check.verdict == "fault"
+    assert "fastapi is missing" in check.found
+    assert "make install" in check.fix
+
+
+def test_the_doctor_finds_a_foreign_package_of_our_name(monkeypatch, tmp_path):
+    from flows import doctor
+
+    foreign = tmp_path / "models" / "__init__.py"
+    find = doctor.importlib.util.find_spec
+
+    def shadowed(name):
+        spec = find(name)
+        if name == "models":
+            spec.origin = str(foreign)
+        return spec
+
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", shadowed)
+    check = doctor.own_packages()
+    assert check.verdict == "fault"
+    assert str(foreign) in check.found
+
+
+def test_the_doctor_reports_damaged_weights(monkeypatch):
+    import tasks.train
+    from flows import doctor
+
+    def damaged():
+        raise ModelError("the weights changed", where="models/pretrained/matgan")
+
+    monkeypatch.setattr(tasks.train, "verify_shipped", damaged)
+    assert doctor.shipped_weights().verdict == "fault"
+
+
+def test_the_doctor_ends_with_status_one_on_a_fault(monkeypatch):
+    from flows import doctor
+
+    said: list[str] = []
+    fault = doctor.Check("disk", "fault", "full", "Free some.")
+    monkeypatch.setattr(doctor, "checks", lambda: iter([fault]))
+    assert doctor.diagnose(said.append) == 1
+    assert any("Free some." in line for line in said)
+
+
+def test_the_installed_command_answers():
+    agd = Path(sys.executable).parent / "agd"
+    done = subprocess.run([agd, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "doctor" in done.stdout
