@@ -91,20 +91,20 @@ class MatGANConfig(BaseModel):
     slots: int = Field(default=6, gt=1)
     hidden: int = Field(default=256, gt=0)
     critic_layers: int = Field(default=3, gt=0)
-    likelihood_steps: int = Field(default=3_000, ge=0)
+    likelihood_steps: int = Field(default=2_000, ge=0)
     rate_likelihood: float = Field(default=2e-3, gt=0)
-    warm_up: int = Field(default=500, ge=0)
+    warm_up: int = Field(default=200, ge=0)
     batch: int = Field(default=64, gt=1)
     critic_steps: int = Field(default=2, gt=0)
-    rate_generator: float = Field(default=1e-3, gt=0)
-    rate_critic: float = Field(default=2e-3, gt=0)
+    rate_generator: float = Field(default=2e-4, gt=0)
+    rate_critic: float = Field(default=1e-3, gt=0)
     betas: tuple[float, float] = (0.0, 0.9)
     penalty: float = Field(default=1.0, ge=0)
     penalty_every: int = Field(default=2, gt=0)
     clip: float = Field(default=0.01, gt=0)
     average: float = Field(default=0.999, ge=0, lt=1)
     device: Literal["cpu", "cuda"] = "cpu"
-    budget: FitBudget = FitBudget(steps=20_000, probe_every=1_000)
+    budget: FitBudget = FitBudget(steps=8_000, probe_every=400)
 
     @property
     def encoding(self) -> Encoding:

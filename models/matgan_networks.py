@@ -266,16 +266,22 @@ class SlotGenerator(nn.Module):
             A line equal to `lines` means an empty slot; no line occurs twice in a row.
         """
         inside = self.body(latent)
-        ban, lines, places = None, [], []
+        lines = np.full((len(latent), self.slots), self.lines, dtype=np.int64)
+        places = np.zeros_like(lines)
+        rows, ban = torch.arange(len(latent)), None
         for slot in range(self.slots):
             element = gumbel_argmax(self._element_logits(inside, slot, ban), source)
+            used = element < self.lines
+            rows, element, inside = rows[used], element[used], inside[used]
+            if not len(rows):
+                break
             inside = inside + functional.embedding(element, self.see_element.weight.T)
             number = gumbel_argmax(self._number_logits(inside, slot), source)
             inside = inside + functional.embedding(number, self.see_number.weight.T)
             ban = self.forbidden[element]
-            lines.append(element)
-            places.append(number)
-        return torch.stack(lines, dim=1).numpy(), torch.stack(places, dim=1).numpy()
+            lines[rows.numpy(), slot] = element.numpy()
+            places[rows.numpy(), slot] = number.numpy()
+        return lines, places
 
 
 _FORBIDDEN = 1e4  # taken from the logits of what a slot must not name

@@ -342,7 +342,8 @@ def fit_model(
         from models.gatgnn import GatgnnConfig
 
         return properties.train_gatgnn(data, GatgnnConfig(), seed, work, folder, report)
-    split = generators.CompositionSet.split(data.counts, list(data.sources.values()), seed)
+    tables = [source for kind, source in data.sources.items() if kind != "structures"]
+    split = generators.CompositionSet.split(data.counts, tables, seed)
     if name == "matgan":
         from models.matgan import MatGANConfig
 
