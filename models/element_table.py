@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,13 @@ PROPERTIES: tuple[str, ...] = tuple(
 """The 22 element properties of the Magpie set, in matminer's order."""
 
 
+def _smact_table() -> Path:
+    """Find the table without importing smact, which takes seconds."""
+    spec = find_spec("smact")
+    assert spec is not None and spec.submodule_search_locations, "smact is a dependency"
+    return Path(spec.submodule_search_locations[0]) / "data" / "magpie.csv"
+
+
 @cache
 def element_properties() -> np.ndarray:
     """Return the Magpie table of element properties.
@@ -33,7 +41,7 @@ def element_properties() -> np.ndarray:
         Read-only; NaN for the elements after berkelium, which the table leaves out.
     """
     table = np.full((N_ELEMENTS, len(PROPERTIES)), np.nan)
-    with files("smact").joinpath("data/magpie.csv").open(encoding="utf-8") as handle:
+    with _smact_table().open(encoding="utf-8", newline="") as handle:
         for row in csv.DictReader(handle):
             table[INDEX[row["element"]]] = [float(row[name]) for name in PROPERTIES]
     table.flags.writeable = False
