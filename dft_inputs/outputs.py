@@ -1,0 +1,232 @@
+"""What VASP left in a step folder: serves collect.
+
+In: a step folder that came back, complete, cut off or hostile. Out: a `StepOutput`, or the reason
+there is none. Numbers are taken from vasprun.xml only, with pymatgen, without looking at POTCARs;
+OUTCAR is read for elastic constants and phonons, which are nowhere else. Files that would expand
+beyond bounds are refused before they are read.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import re
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from structure.errors import Rejection
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+LARGEST_XML_BYTES = 1_000_000_000
+"""A larger vasprun.xml is refused (chosen; 20 atoms and a dense mesh make some 50 MB)."""
+
+LARGEST_OUTCAR_BYTES = 2_000_000_000
+"""No more of an OUTCAR is read than this (chosen)."""
+
+LONGEST_LINE = 100_000
+"""A longer line is not VASP's (chosen)."""
+
+_TENSOR_HEAD = b"TOTAL ELASTIC MODULI (kBar)"
+_PHONON = re.compile(rb"^\s*\d+ f(/i)?\s*=\s*([-\d.]+) THz")
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """A finished step. Energies in eV, lengths in A, forces in eV/A.
+
+    Attributes
+    ----------
+    step : str
+    energy : float
+        Total energy extrapolated to zero smearing.
+    structure : Structure
+        The last one.
+    largest_force : float
+    ionic_steps, ionic_limit, electronic_cycles, electronic_limit : int
+        What was used of NSW and NELM in the last ionic step.
+    gap : float
+        Fundamental gap over the step's k-points; 0 for a metal.
+    settings : dict of str to object
+        INCAR and the parameters VASP used.
+    mesh : tuple of int or None
+        Gamma-centred divisions.
+    titles : tuple of str
+        TITEL of every potential.
+    version : str
+        VASP's.
+    """
+
+    step: str
+    energy: float
+    structure: Structure = field(repr=False)
+    largest_force: float
+    ionic_steps: int
+    ionic_limit: int
+    electronic_cycles: int
+    electronic_limit: int
+    gap: float
+    settings: dict[str, Any] = field(repr=False)
+    mesh: tuple[int, ...] | None
+    titles: tuple[str, ...]
+    version: str
+
+
+def read_step(folder: Path) -> StepOutput | Rejection:
+    """Read one step folder.
+
+    Returns
+    -------
+    StepOutput or Rejection
+        Code ``"200"`` when vasprun.xml is missing, cut off, damaged or too large.
+    """
+    path = _present(folder, "vasprun.xml")
+    if path is None:
+        return Rejection("200", f"{folder.name}/vasprun.xml is missing")
+    try:
+        if size := _larger_than(path, LARGEST_XML_BYTES):
+            return Rejection("200", f"{folder.name}/{path.name} expands beyond {size} bytes")
+        with _opened(path) as handle:
+            if b"<!DOCTYPE" in handle.read(LONGEST_LINE):
+                return Rejection("200", f"{folder.name}/{path.name} declares what VASP never does")
+        return _parsed(folder.name, path)
+    except Exception as error:  # pymatgen lets any exception out of a damaged file
+        kind = type(error).__name__
+        reason = (str(error).splitlines() or [""])[0][:200]
+        return Rejection("200", f"{folder.name}/{path.name} cannot be read: {kind} {reason}")
+
+
+def _parsed(step: str, path: Path) -> StepOutput:
+    from pymatgen.io.vasp import Vasprun
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = Vasprun(path, parse_potcar_file=False, parse_dos=False, parse_eigen=True)
+        gap: Any = run.eigenvalue_band_properties[0] if run.eigenvalues else 0.0
+    last = run.ionic_steps[-1]
+    forces = np.asarray(last.get("forces", np.zeros((1, 3))), dtype=np.float64)
+    energy = float(last["e_0_energy"])
+    if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        raise ValueError("energy or forces are not finite")
+    kpoints = run.kpoints
+    mesh = tuple(int(n) for n in kpoints.kpts[0]) if kpoints.style.name == "Gamma" else None
+    return StepOutput(
+        step=step,
+        energy=energy,
+        structure=run.final_structure,
+        largest_force=float(np.linalg.norm(forces, axis=1).max()),
+        ionic_steps=len(run.ionic_steps),
+        ionic_limit=int(run.parameters.get("NSW", 0)),
+        electronic_cycles=len(last["electronic_steps"]),
+        electronic_limit=int(run.parameters.get("NELM", 60)),
+        gap=max(0.0, float(gap)),
+        settings={**run.parameters, **run.incar},
+        mesh=mesh,
+        titles=tuple(run.potcar_symbols),
+        version=str(run.vasp_version),
+    )
+
+
+def custodian_changes(folder: Path) -> list[dict[str, Any]] | Rejection:
+    """Return what custodian changed in a step: file or dict, tag, value.
+
+    Returns
+    -------
+    list of dict, or Rejection
+        Keys ``file``, ``tag`` and ``value`` (``tag`` is None for whole files); code ``"200"`` for a
+        ``custodian.json`` that cannot be read.
+    """
+    path = _present(folder, "custodian.json")
+    if path is None:
+        return []
+    try:
+        if _larger_than(path, LARGEST_OUTCAR_BYTES // 100):
+            raise ValueError("it is too large")
+        with _opened(path) as handle:
+            runs = json.load(handle)
+        changes = []
+        for correction in itertools.chain.from_iterable(run["corrections"] for run in runs):
+            for action in correction.get("actions") or []:
+                name = action.get("dict") or action.get("file")
+                for tag, value in action["action"].get("_set", {"": None}).items():
+                    changes.append({"file": name, "tag": tag or None, "value": value})
+        return changes
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zlib.error):
+        return Rejection("200", f"{folder.name}/custodian.json cannot be read")
+
+
+def elastic_tensor(folder: Path) -> np.ndarray | Rejection:
+    """Return VASP's total elastic moduli in kBar, order xx yy zz xy yz zx, shape (6, 6)."""
+    rows: list[list[float]] = []
+    inside = False
+    for line in _outcar_lines(folder):
+        if _TENSOR_HEAD in line:
+            inside, rows = True, []
+        elif inside and line[:4].strip() in (b"XX", b"YY", b"ZZ", b"XY", b"YZ", b"ZX"):
+            rows.append([float(x) for x in line.split()[1:7]])
+            inside = len(rows) < 6
+    if len(rows) != 6 or any(len(row) != 6 for row in rows):
+        return Rejection("200", f"{folder.name}/OUTCAR holds no elastic moduli")
+    return np.array(rows)
+
+
+def phonon_frequencies(folder: Path) -> np.ndarray | Rejection:
+    """Return the frequencies at Gamma in THz; imaginary ones are negative."""
+    found: list[float] = []
+    for line in _outcar_lines(folder):
+        if b"Eigenvectors and eigenvalues of the dynamical matrix" in line:
+            found = []
+        elif match := _PHONON.match(line):
+            found.append(-float(match[2]) if match[1] else float(match[2]))
+    if not found:
+        return Rejection("200", f"{folder.name}/OUTCAR holds no phonons")
+    return np.array(found)
+
+
+def _outcar_lines(folder: Path) -> Iterator[bytes]:
+    """Yield the lines of an OUTCAR, no more and no longer than VASP writes them."""
+    path = _present(folder, "OUTCAR")
+    if path is None:
+        return
+    read = 0
+    try:
+        with _opened(path) as handle:
+            while read < LARGEST_OUTCAR_BYTES and (line := handle.readline(LONGEST_LINE)):
+                read += len(line)
+                yield line
+    except (OSError, EOFError, zlib.error):
+        return
+
+
+def _present(folder: Path, name: str) -> Path | None:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return path.open("rb")
+
+
+def _larger_than(path: Path, limit: int) -> int | None:
+    """Return the limit if the file, uncompressed, is larger; a damaged archive is an OSError."""
+    if path.suffix != ".gz":
+        return limit if path.stat().st_size > limit else None
+    total = 0
+    with _opened(path) as handle:
+        while block := handle.read(1 << 20):
+            total += len(block)
+            if total > limit:
+                return limit
+    return None

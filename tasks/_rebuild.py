@@ -1,0 +1,54 @@
+"""Rebuild a campaign's jobs and DFT labels from its folders: serves ``agd collect --rebuild``.
+
+In: the job directories and ``results/`` of a campaign whose ledger was lost or is behind. Out: the
+same jobs and labels in the ledger. The folders are the truth; the ledger can always be made again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from dft_inputs.folder import batches, emitted_jobs
+from tasks._ledger import Ledger
+from tasks._results import Result
+
+
+def rebuild_jobs(root: Path, ledger: Ledger) -> tuple[int, int]:
+    """Give the ledger every job and result that lies in the campaign and is not in it.
+
+    Parameters
+    ----------
+    root : Path
+        Campaign directory.
+    ledger : Ledger
+
+    Returns
+    -------
+    (int, int)
+        How many jobs and how many results were put back.
+    """
+    jobs = results = 0
+    for ticket, folder in emitted_jobs(*batches(root / "handoff"), root / "references").values():
+        story = {**ticket.story, "role": ticket.role, "recipe": ticket.recipe}
+        jobs += ledger.add_job(
+            ticket.id,
+            formula=ticket.formula,
+            batch=folder.parent.name,
+            folder=folder.relative_to(root).as_posix(),
+            recipe=ticket.recipe_sha256,
+            story={**story, "ticket_sha256": ticket.sha256},
+        )
+    known = {job["id"]: job for job in ledger.jobs()}
+    for path in sorted((root / "results").glob("[0-9a-f]*.json")):
+        try:
+            result = Result.model_validate_json(path.read_bytes())
+        except ValidationError:
+            continue
+        job = known.get(result.id)
+        if job is not None and job["state"] != result.state:
+            story = {**job["story"], **result.facts()}
+            ledger.set_job_state(result.id, result.state, result.code, result.labels, story)
+            results += 1
+    return jobs, results

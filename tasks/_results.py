@@ -1,0 +1,227 @@
+"""Results of DFT jobs: what collect keeps of a finished calculation, and the labels it earns.
+
+In: a ticket and the judgement on its folder. Out: a `Result`, one JSON file under ``results/``
+from which the ledger can be rebuilt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from dft_inputs.checks import Judgement
+from dft_inputs.outputs import StepOutput, elastic_tensor, phonon_frequencies
+from dft_inputs.properties import band_gap, elasticity
+from dft_inputs.references import formation_energy
+from dft_inputs.status import State
+from dft_inputs.ticket import Ticket
+from structure.errors import CalculationError, Rejection
+from structure.files import write_text
+from tasks._ledger import Label
+
+RESULT_SCHEMA: Literal[1] = 1
+
+VASP_ENERGY_STEP = "static"
+"""The step whose total energy counts: the only one at a fixed, dense mesh."""
+
+
+class Result(BaseModel):
+    """What is known of one finished job. Energies in eV, moduli in GPa, frequencies in THz.
+
+    Attributes
+    ----------
+    id, formula, role, recipe_sha256
+        As in the ticket.
+    state : State
+        INGESTED, FAILED, BROKEN or QUARANTINED.
+    findings : list of dict
+        ``code``, ``sentence`` and ``step`` of everything found.
+    properties : dict of str to float
+        Named with their units.
+    cell : dict of str to int
+    structure : dict or None
+        The relaxed structure, as pymatgen writes it.
+    corrections : list of dict
+        What custodian or the runner changed.
+    potentials : dict
+        TITELs and the hash of the POTCAR, as the runner recorded them.
+    labels : tuple of Label
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = RESULT_SCHEMA
+    id: str
+    formula: str
+    role: str
+    recipe_sha256: str
+    state: State
+    code: int | None = None
+    findings: tuple[dict[str, str], ...] = ()
+    properties: dict[str, float] = {}
+    cell: dict[str, int]
+    structure: dict[str, Any] | None = None
+    corrections: tuple[dict[str, Any], ...] = ()
+    potentials: dict[str, Any] = {}
+    labels: tuple[Label, ...] = ()
+
+    @property
+    def quality(self) -> str:
+        """Codes that qualify the labels."""
+        return ",".join(dict.fromkeys(finding["code"] for finding in self.findings))
+
+    def write(self, root: Path) -> Path:
+        """Write the result into the campaign's ``results/`` and return the file."""
+        path = result_path(root, self.id)
+        write_text(path, self.model_dump_json(indent=1) + "\n")
+        return path
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the ledger's story of the job says about its result, under ``dft``."""
+        return {
+            "dft": {
+                "result": f"results/{self.id}.json",
+                "findings": list(self.findings),
+                "cell": self.cell,
+                **self.properties,
+            }
+        }
+
+    def with_formation_energy(self, element_energies: Mapping[str, float]) -> Result | None:
+        """Return the result with its formation energy (paper Eq. 4); None while it must wait.
+
+        Parameters
+        ----------
+        element_energies : mapping of str to float
+            eV/atom of the elements' references, by the same recipe.
+        """
+        value = formation_energy(self.properties["energy_eV"], self.cell, element_energies)
+        if isinstance(value, Rejection):
+            return None
+        name = "formation_energy_eV_per_atom"
+        label = self._label(name, value)
+        return self.model_copy(
+            update={
+                "properties": {**self.properties, name: value},
+                "labels": (*self.labels, label),
+            }
+        )
+
+    def _label(self, name: str, value: float) -> Label:
+        return Label(
+            formula=self.formula,
+            property=name,
+            value=value,
+            origin="dft-vasp",
+            source=self.recipe_sha256,
+            quality=self.quality,
+        )
+
+
+def result_path(root: Path, id: str) -> Path:
+    """Return where the result of a job is kept."""
+    return root / "results" / f"{id}.json"
+
+
+def result_of(
+    folder: Path, ticket: Ticket, judgement: Judgement, potentials: Mapping[str, Any]
+) -> Result:
+    """Put together the result of a job that was judged.
+
+    Parameters
+    ----------
+    folder : Path
+    ticket : Ticket
+    judgement : Judgement
+    potentials : mapping
+        ``potcar`` of STATUS.json.
+    """
+    properties, extra = _properties(folder, ticket, judgement) if judgement.usable else ({}, None)
+    findings = [
+        {"code": f.code, "sentence": f.sentence, "step": f.step} for f in judgement.findings
+    ]
+    if extra is not None:
+        findings.append({"code": extra.code, "sentence": extra.sentence, "step": ""})
+    worst = judgement.worst
+    structures = [output.structure for output in judgement.outputs.values()]
+    result = Result(
+        id=ticket.id,
+        formula=ticket.formula,
+        role=ticket.role,
+        recipe_sha256=ticket.recipe_sha256,
+        state=state_after(judgement),
+        code=int(worst.code) if worst else (int(extra.code) if extra else None),
+        findings=tuple(findings),
+        properties=properties,
+        cell=ticket.cell,
+        structure=structures[-1].as_dict(verbosity=0) if structures else None,
+        corrections=judgement.corrections,
+        potentials=dict(potentials),
+    )
+    if ticket.role == "candidate" and "band_gap_eV" in properties:
+        label = result._label("band_gap_eV", properties["band_gap_eV"])
+        result = result.model_copy(update={"labels": (label,)})
+    return result
+
+
+def state_after(judgement: Judgement) -> State:
+    """Return the state of a job after its judgement."""
+    worst = judgement.worst
+    if worst is None or judgement.usable:
+        return State.INGESTED
+    return {
+        "reject": State.FAILED,
+        "break": State.BROKEN,
+        "quarantine": State.QUARANTINED,
+        "stale": State.STALE,
+    }[worst.action]
+
+
+def _properties(
+    folder: Path, ticket: Ticket, judgement: Judgement
+) -> tuple[dict[str, float], Rejection | None]:
+    by_kind = {name.partition("-")[2]: out for name, out in judgement.outputs.items()}
+    properties: dict[str, float] = {}
+    static = by_kind.get(VASP_ENERGY_STEP)
+    if static is not None:
+        properties["energy_eV"] = static.energy
+        properties["energy_eV_per_atom"] = static.energy / ticket.n_sites
+        properties["volume_A3"] = float(static.structure.volume)
+    finding = None
+    if ticket.role == "candidate" and (mesh := by_kind.get("uniform", static)) is not None:
+        path = by_kind.get("bands")
+        gap = band_gap(mesh.gap, path.gap if path else None)
+        properties["band_gap_eV"], finding = gap
+        properties["band_gap_mesh_eV"] = mesh.gap
+        if path is not None:
+            properties["band_gap_path_eV"] = path.gap
+    properties |= _perturbed(folder, judgement.outputs)
+    return properties, finding
+
+
+def _perturbed(folder: Path, outputs: Mapping[str, StepOutput]) -> dict[str, float]:
+    """Return what the optional steps give: elastic moduli, phonons at Gamma."""
+    properties: dict[str, float] = {}
+    for name in outputs:
+        if name.endswith("-elastic"):
+            tensor = elastic_tensor(folder / name)
+            if isinstance(tensor, Rejection):
+                continue
+            try:
+                found = elasticity(tensor)
+            except CalculationError:
+                continue
+            properties |= {
+                "bulk_modulus_GPa": found.bulk,
+                "shear_modulus_GPa": found.shear,
+                "youngs_modulus_GPa": found.young,
+                "smallest_elastic_eigenvalue_GPa": found.smallest_eigenvalue,
+            }
+        if name.endswith("-dfpt"):
+            frequencies = phonon_frequencies(folder / name)
+            if not isinstance(frequencies, Rejection):
+                properties["lowest_phonon_at_gamma_THz"] = float(frequencies.min())
+    return properties

@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dft_inputs.folder import emitted_jobs
+from dft_inputs.scheduler import ClusterSettings
+from structure.errors import CampaignError
+from tasks._campaign import Campaign
+from tasks._ledger import Ledger
+from tasks._rebuild import rebuild_jobs
+from tasks.collect import CollectConfig, collect
+from tasks.handoff import HandoffConfig, hand_off
+from tests.tasks.test_handoff import TRAINED, survivors
+
+FAKE = Path(__file__).parents[1] / "engines" / "fake_vasp"
+PAIRS = [("Mg", "O"), ("Ca", "O"), ("Na", "Cl")]
+
+
+def cluster(potcars: Path) -> ClusterSettings:
+    return ClusterSettings(
+        scheduler="shell", hours=0, vasp=str(FAKE), potcars=str(potcars), custodian=False
+    )
+
+
+def submit(folder: Path, fake: str = "") -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "FAKE_VASP": fake}
+    return subprocess.run(["sh", "submit.sh"], cwd=folder, env=env, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def emitted(tmp_path_factory) -> Path:
+    """A campaign whose three candidates and five references were handed off."""
+    place = tmp_path_factory.mktemp("emitted")
+    with Campaign(place / "c", {}, 0) as campaign:
+        config = HandoffConfig(cluster=cluster(place / "potcars"))
+        hand_off(campaign, config, survivors(campaign, PAIRS, reserve=0), TRAINED)
+        tickets = [t for t, _ in emitted_jobs(*job_places(campaign.root)).values()]
+    symbols = sorted({s for t in tickets for s in t.potcar_symbols})
+    subprocess.run([FAKE, "--make-potcars", place / "potcars", *symbols], check=True)
+    return place / "c"
+
+
+@pytest.fixture(scope="session")
+def calculated(emitted, tmp_path_factory) -> Path:
+    """The same campaign after every job has run."""
+    root = tmp_path_factory.mktemp("calculated") / "c"
+    shutil.copytree(emitted, root)
+    for place in job_places(root):
+        done = submit(place)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return root
+
+
+def job_places(root: Path) -> list[Path]:
+    return [root / "handoff" / "batch-0001", root / "references"]
+
+
+@pytest.fixture
+def finished(calculated, tmp_path) -> Path:
+    shutil.copytree(calculated, tmp_path / "c")
+    return tmp_path / "c"
+
+
+def job_of(root: Path, formula: str) -> Path:
+    jobs = emitted_jobs(*job_places(root)).values()
+    return next(folder for ticket, folder in jobs if ticket.formula == formula)
+
+
+def collected(root: Path, *sources: Path):
+    ledger = Ledger.in_folder(root)
+    try:
+        return collect(root, ledger, CollectConfig(), sources), ledger
+    finally:
+        ledger.close()
+
+
+def labels(root: Path) -> dict[tuple[str, str], float]:
+    ledger = Ledger.in_folder(root)
+    names = ("band_gap_eV", "formation_energy_eV_per_atom")
+    found = {(x.formula, n): x.value for n in names for x in ledger.labels(n)}
+    ledger.close()
+    return found
+
+
+def test_finished_jobs_become_labels_with_origin_and_recipe(finished):
+    out, ledger = collected(finished)
+    assert out.states == {"INGESTED": 8}
+    assert out.new_labels == 6
+    gaps = ledger.labels("band_gap_eV")
+    assert {g.formula for g in gaps} == {"MgO", "CaO", "NaCl"}
+    assert {g.origin for g in gaps} == {"dft-vasp"}
+    recipe = json.loads((finished / "handoff/batch-0001/batch.json").read_text())["recipe_sha256"]
+    assert {g.source for g in gaps} == {recipe}
+
+
+def test_formation_energies_are_the_papers_equation_four(finished):
+    collected(finished)
+    results = {}
+    for path in (finished / "results").glob("*.json"):
+        result = json.loads(path.read_text())
+        results[result["formula"]] = result["properties"]
+    found = labels(finished)[("MgO", "formation_energy_eV_per_atom")]
+    own = results["MgO"]["energy_eV"]
+    parts = results["Mg"]["energy_eV_per_atom"] + results["O"]["energy_eV_per_atom"]
+    assert found == pytest.approx((own - parts) / 2)
+    assert found < 0
+
+
+def test_collecting_again_changes_nothing(finished):
+    collected(finished)
+    before = {p: p.read_bytes() for p in (finished / "results").iterdir()}
+    known = labels(finished)
+    out, _ = collected(finished)
+    assert out.new_labels == 0
+    assert not out.ingested
+    assert labels(finished) == known
+    assert {p: p.read_bytes() for p in (finished / "results").iterdir()} == before
+
+
+def test_formation_energies_wait_for_their_references(finished):
+    oxygen = job_of(finished, "O")
+    (oxygen / "DONE").rename(oxygen / "NOT-YET")
+    out, _ = collected(finished)
+    assert ("MgO", "band_gap_eV") in labels(finished)
+    assert ("MgO", "formation_energy_eV_per_atom") not in labels(finished)
+    assert ("NaCl", "formation_energy_eV_per_atom") in labels(finished)
+    (oxygen / "NOT-YET").rename(oxygen / "DONE")
+    out, _ = collected(finished)
+    assert out.ingested == (oxygen.name,)
+    assert ("MgO", "formation_energy_eV_per_atom") in labels(finished)
+
+
+def test_folders_that_came_back_elsewhere_are_taken_in_from_there(emitted, finished, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(emitted, home)
+    out, _ = collected(home, finished / "handoff", finished / "references")
+    assert out.states == {"INGESTED": 8}
+    again, _ = collected(home)
+    assert again.states == {"INGESTED": 8}
+
+
+def test_the_potentials_that_were_used_are_recorded_and_none_comes_back(finished):
+    collected(finished)
+    result = json.loads(next((finished / "results").glob("*.json")).read_text())
+    assert result["potentials"]["titel"]
+    assert len(result["potentials"]["sha256"]) == 64
+    assert not list(finished.rglob("POTCAR"))
+
+
+@pytest.mark.parametrize(
+    ("fake", "state", "code"),
+    [
+        ("03-uniform=other-titel", "QUARANTINED", 310),
+        ("02-static=other-atoms", "QUARANTINED", 320),
+        ("02-static=other-encut", "QUARANTINED", 300),
+        ("04-bands=other-gap", "INGESTED", 400),
+        ("04-bands=metal-path", "INGESTED", 400),
+        ("*=swell", "INGESTED", 230),
+        ("04-bands=close-atoms", "INGESTED", 230),
+        ("02-static=truncate", "FAILED", 200),
+        ("02-static=garbage", "FAILED", 200),
+        ("02-static=no-xml", "FAILED", 200),
+        ("00-relax1=die", "FAILED", 200),
+        ("00-relax1=nsw", "FAILED", 220),
+        ("02-static=nelm", "FAILED", 210),
+        ("02-static=bomb", "INGESTED", None),
+    ],
+)
+def test_a_job_that_goes_wrong_ends_with_its_code(emitted, tmp_path, fake, state, code):
+    root = tmp_path / "c"
+    shutil.copytree(emitted, root)
+    job = job_of(root, "MgO")
+    env = {**os.environ, "FAKE_VASP": fake}
+    subprocess.run(["sh", job / "run.sh"], env=env, capture_output=True)
+    out, ledger = collected(root)
+    found = next(j for j in ledger.jobs() if j["formula"] == "MgO")
+    assert (found["state"], found["code"]) == (state, code)
+    gaps = ledger.labels("band_gap_eV")
+    assert [g.quality for g in gaps] == ([str(code or "")] if state == "INGESTED" else [])
+    if state != "INGESTED":
+        assert str(code) in out.turned_down[0]
+    if state == "QUARANTINED":
+        assert (root / "quarantine" / f"{job.name}--{code}").is_dir()
+        reason = json.loads((root / "quarantine" / f"{job.name}--{code}.json").read_text())
+        assert reason["sentence"]
+    again, _ = collected(root)
+    assert not again.turned_down
+    assert not again.ingested
+
+
+def test_the_smaller_gap_counts_when_two_disagree(emitted, tmp_path):
+    root = tmp_path / "c"
+    shutil.copytree(emitted, root)
+    env = {**os.environ, "FAKE_VASP": "04-bands=metal-path"}
+    subprocess.run(["sh", job_of(root, "MgO") / "run.sh"], env=env, capture_output=True)
+    collected(root)
+    assert labels(root)[("MgO", "band_gap_eV")] == 0
+
+
+def test_a_foreign_folder_is_set_aside_with_its_reason(finished, tmp_path):
+    stranger = finished / "handoff" / "batch-0001" / "GaAs--deadbeef"
+    shutil.copytree(job_of(finished, "MgO"), stranger)
+    out, _ = collected(finished)
+    assert "GaAs--deadbeef: GaAs--deadbeef is no job of this campaign" in out.quarantined
+    assert not stranger.exists()
+    assert (finished / "quarantine" / "GaAs--deadbeef--foreign" / "DONE").exists()
+    assert out.states == {"INGESTED": 8}
+
+
+def test_an_edited_ticket_is_set_aside(finished):
+    job = job_of(finished, "MgO")
+    ticket = json.loads((job / "ticket.json").read_text())
+    ticket["cell"] = {"Mg": 2, "O": 2}
+    (job / "ticket.json").write_text(json.dumps(ticket))
+    out, ledger = collected(finished)
+    assert "changed after it was handed off" in out.quarantined[0]
+    assert ("MgO", "band_gap_eV") not in labels(finished)
+    assert next(j for j in ledger.jobs() if j["formula"] == "MgO")["state"] == "QUARANTINED"
+
+
+def test_a_folder_that_is_still_being_copied_is_left_alone(finished):
+    job = job_of(finished, "MgO")
+    (job / "ticket.json").rename(job / ".ticket.json.partial")
+    out, _ = collected(finished)
+    assert job.exists()
+    assert not out.quarantined
+    (job / ".ticket.json.partial").rename(job / "ticket.json")
+    out, _ = collected(finished)
+    assert job.name in out.ingested
+
+
+def test_a_lost_ledger_is_rebuilt_from_the_folders(finished):
+    collected(finished)
+    ledger = Ledger.in_folder(finished)
+    before, known = ledger.jobs(), labels(finished)
+    ledger.close()
+    for leftover in finished.glob("ledger.sqlite*"):
+        leftover.unlink()
+    with pytest.raises(CampaignError, match="rebuild"):
+        collected(finished)
+    ledger = Ledger.in_folder(finished)
+    assert rebuild_jobs(finished, ledger) == (8, 8)
+    after = ledger.jobs()
+    assert [(j["id"], j["state"], j["code"]) for j in after] == [
+        (j["id"], j["state"], j["code"]) for j in before
+    ]
+    assert labels(finished) == known
+    assert rebuild_jobs(finished, ledger) == (0, 0)
+
+
+RUN = """
+import sys
+from pathlib import Path
+from tasks._ledger import Ledger
+from tasks.collect import collect
+root = Path(sys.argv[1])
+import dft_inputs.outputs, pymatgen.io.vasp
+print("ready", flush=True)
+out = collect(root, Ledger.in_folder(root))
+print(out.model_dump_json(), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_two_collectors_at_once_take_each_job_once(finished):
+    children = [
+        subprocess.Popen([sys.executable, "-c", RUN, finished], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outs = [json.loads(c.communicate()[0].splitlines()[-1]) for c in children]
+    names = [name for out in outs for name in out["ingested"]]
+    assert len(names) == len(set(names)) == 8
+    assert sum(out["new_labels"] for out in outs) == 6
+
+
+@pytest.mark.slow
+def test_a_collect_killed_anywhere_is_completed_by_the_next(finished, tmp_path):
+    reference = tmp_path / "reference"
+    shutil.copytree(finished, reference)
+    collected(reference)
+    for delay in (0.0, 0.02, 0.05, 0.1, 0.2):
+        child = subprocess.Popen([sys.executable, "-c", RUN, finished], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(delay)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    collected(finished)
+    assert labels(finished) == labels(reference)
