@@ -115,6 +115,32 @@ def status(
 
 
 @app.command()
+def collect(
+    campaign: Annotated[
+        Path, typer.Argument(help="Campaign directory, or a folder of campaigns.")
+    ] = Path("campaigns"),
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option("--from", help="Folder with job directories that came back elsewhere."),
+    ] = None,
+    stale_hours: Annotated[
+        float, typer.Option(help="Silence after which a running job is called stale.")
+    ] = 12.0,
+    rebuild: Annotated[
+        bool, typer.Option(help="First give the ledger what lies in the folders.")
+    ] = False,
+) -> None:
+    """Take finished DFT job directories in; may be repeated, also while a campaign runs."""
+    from tasks.collect import CollectConfig, campaigns_under, collect_campaign
+
+    config = CollectConfig(stale_after_h=stale_hours)
+    for root in campaigns_under(campaign):
+        typer.echo(f"campaign     {root}")
+        for line in collect_campaign(root, config, sources or (), rebuild).lines():
+            typer.echo(line)
+
+
+@app.command()
 def why(
     formula: Annotated[str, typer.Argument(help="For example SrYF5.")],
     campaign: Annotated[Path, typer.Option("--campaign", "-c", help="Campaign directory.")],

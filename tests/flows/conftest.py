@@ -1,25 +1,14 @@
-"""What the tests of the flows share: a campaign small enough for a test, and a Prefect server."""
+"""What the tests of the flows share: a Prefect server and a project directory."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-
-SMALL: dict[str, Any] = {
-    "explore.budget": 40,
-    "explore.pool_size": 200,
-    "sample.shards": 2,
-    "sample.shard_size": 5000,
-    "screen.validity_sample": 200,
-    "template.limit": 20,
-}
-"""Overrides that make agd-bandgap a campaign of seconds. It stays whole: no stage is left out."""
 
 
 @pytest.fixture(scope="session")
