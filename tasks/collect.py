@@ -27,6 +27,7 @@ from dft_inputs.ticket import Ticket, read_ticket
 from structure.errors import CampaignError, Rejection
 from structure.files import write_json
 from tasks._ledger import Ledger
+from tasks._rebuild import rebuild_jobs
 from tasks._results import Result, result_of, result_path
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,18 @@ class Collected(BaseModel):
     stale: tuple[str, ...] = ()
     quarantined: tuple[str, ...] = ()
 
+    def lines(self) -> list[str]:
+        """Say it in words, one line a fact."""
+        tally = ", ".join(f"{n} {state.lower()}" for state, n in self.states.items())
+        return [
+            f"jobs         {tally or 'none'}",
+            f"new labels   {self.new_labels}",
+            *(f"taken in     {name}" for name in self.ingested),
+            *(f"turned down  {text}" for text in self.turned_down),
+            *(f"stale        {text}" for text in self.stale),
+            *(f"set aside    {text}" for text in self.quarantined),
+        ]
+
 
 @dataclass
 class _Round:
@@ -100,6 +113,49 @@ class _Round:
             return
         self.ledger.set_job_state(id, state, code, story={**job["story"], **story})
         job.update(state=state, code=code, story={**job["story"], **story})
+
+
+def campaigns_under(place: Path) -> list[Path]:
+    """Return the campaigns in a folder, or the folder itself if it is one; nights are campaigns.
+
+    Raises
+    ------
+    CampaignError
+        If there is none.
+    """
+    depths = ("campaign.json", "*/campaign.json", "*/*/campaign.json")
+    found = sorted(path.parent for depth in depths for path in place.glob(depth))
+    if not found:
+        raise CampaignError(
+            "there is no campaign here",
+            where=place,
+            fix="Name a directory that `agd run` made, e.g. campaigns/agd-bandgap.",
+        )
+    return found
+
+
+def collect_campaign(
+    root: Path,
+    config: CollectConfig | None = None,
+    sources: Sequence[Path] = (),
+    rebuild: bool = False,
+) -> Collected:
+    """Open a campaign's ledger beside whatever runs there, and `collect`.
+
+    Parameters
+    ----------
+    root, config, sources
+        As `collect`.
+    rebuild : bool
+        First give the ledger the jobs and results that lie in the folders (`rebuild_jobs`).
+    """
+    ledger = Ledger.in_folder(root)
+    try:
+        if rebuild:
+            rebuild_jobs(root, ledger)
+        return collect(root, ledger, config, sources)
+    finally:
+        ledger.close()
 
 
 def collect(

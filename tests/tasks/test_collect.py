@@ -17,7 +17,7 @@ from structure.errors import CampaignError
 from tasks._campaign import Campaign
 from tasks._ledger import Ledger
 from tasks._rebuild import rebuild_jobs
-from tasks.collect import CollectConfig, collect
+from tasks.collect import CollectConfig, campaigns_under, collect, collect_campaign
 from tasks.handoff import HandoffConfig, hand_off
 from tests.tasks.test_handoff import TRAINED, survivors
 
@@ -296,3 +296,26 @@ def test_a_collect_killed_anywhere_is_completed_by_the_next(finished, tmp_path):
         child.wait()
     collected(finished)
     assert labels(finished) == labels(reference)
+
+
+def test_campaigns_are_found_alone_in_a_folder_and_as_nights(tmp_path):
+    for name in ("one", "series/night-0001", "series/night-0002"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "campaign.json").write_text("{}")
+    assert [p.name for p in campaigns_under(tmp_path)] == ["one", "night-0001", "night-0002"]
+    assert campaigns_under(tmp_path / "one") == [tmp_path / "one"]
+    with pytest.raises(CampaignError, match="no campaign here"):
+        campaigns_under(tmp_path / "nowhere")
+
+
+def test_a_collect_runs_beside_an_open_campaign_and_says_what_it_found(finished):
+    with Campaign(finished, {}, 0):
+        lines = collect_campaign(finished).lines()
+    assert lines[0] == "jobs         8 ingested"
+    assert lines[1] == "new labels   6"
+    assert sum(line.startswith("taken in") for line in lines) == 8
+
+
+def test_a_source_that_does_not_exist_is_named(finished):
+    with pytest.raises(CampaignError, match="no such folder"):
+        collected(finished, finished / "elsewhere")
