@@ -23,7 +23,7 @@ PARENTS = 50
 
 
 class PoolShares(BaseModel):
-    """How much of the pool each way makes; the four add to one.
+    """How much of the pool each way makes; the four add to one (defaults chosen).
 
     Attributes
     ----------
@@ -40,10 +40,10 @@ class PoolShares(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    box: float = Field(default=0.25, ge=0, le=1)
-    around: float = Field(default=0.25, ge=0, le=1)
-    between: float = Field(default=0.25, ge=0, le=1)
-    offspring: float = Field(default=0.25, ge=0, le=1)
+    box: float = Field(default=0.1, ge=0, le=1)
+    around: float = Field(default=0.1, ge=0, le=1)
+    between: float = Field(default=0.3, ge=0, le=1)
+    offspring: float = Field(default=0.5, ge=0, le=1)
 
     @model_validator(mode="after")
     def _whole(self) -> PoolShares:

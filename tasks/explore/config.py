@@ -43,10 +43,10 @@ class ExploreConfig(BaseModel):
     decode_first : bool
         Decode the whole pool and choose among what decodes to a new composition, so that no
         suggestion is lost; False chooses first, as in AGD.
-    reencode : bool
-        Search on the latents of the decoded compositions instead of the proposed ones, so that a
-        composition is one point and the surrogate learns no difference that the decoder ignores
-        (chosen). Needs `decode_first`.
+    surrogate_inputs : {"descriptors", "encoded", "proposed"}
+        What the surrogate sees of a candidate: descriptors of its composition (chosen: they predict
+        gaps far better), the latent of its composition, or the latent as it was proposed, as in
+        AGD. Only the last is known before decoding.
     chemistry : {"strict", "any"}
         Ask only for compositions that are neutral with balanced electronegativity, or for all that
         keep the limits below, as in AGD.
@@ -75,7 +75,7 @@ class ExploreConfig(BaseModel):
     pool_size: int = Field(default=2000, ge=1)
     shares: PoolShares = PoolShares()
     decode_first: bool = True
-    reencode: bool = True
+    surrogate_inputs: Literal["descriptors", "encoded", "proposed"] = "descriptors"
     chemistry: Literal["strict", "any"] = "strict"
     minimum_elements: int = Field(default=2, ge=1)
     maximum_elements: int = Field(default=5, ge=1)
@@ -85,8 +85,8 @@ class ExploreConfig(BaseModel):
 
     @model_validator(mode="after")
     def _possible(self) -> ExploreConfig:
-        if self.reencode and not self.decode_first:
-            raise ValueError("`reencode` needs `decode_first`")
+        if self.surrogate_inputs != "proposed" and not self.decode_first:
+            raise ValueError("without `decode_first`, `surrogate_inputs` must be 'proposed'")
         if self.minimum_elements > self.maximum_elements:
             raise ValueError("`minimum_elements` is above `maximum_elements`")
         return self

@@ -116,9 +116,9 @@ def suggest(
         decoded = decode(pool.latents, config, space, state.asked)
         open_ = np.flatnonzero(decoded.new)
         latents = pool.latents[open_]
-        if config.reencode and len(open_):
+        if config.surrogate_inputs != "proposed" and len(open_):
             latents = space.encode(decoded.counts[open_]).astype(np.float32)
-        picked = state.search.suggest(latents, most)
+        picked = state.search.suggest(state.see(latents, decoded.counts[open_]), most)
         chosen, latents, within = open_[picked], latents[picked], open_[picked]
     else:
         looked_at = chosen = state.search.suggest(pool.latents, most)
@@ -134,9 +134,9 @@ def suggest(
 
 def arrivals(setting: Setting, state: SearchState) -> Rows | None:
     """Ask again for what is in flight; return rows for what has been answered, or None."""
-    if not state.waiting:
+    rows = state.in_flight()
+    if rows is None:
         return None
-    rows = Rows.joined(list(state.waiting.values()))
     _write(rows, np.arange(len(rows)), setting.oracle.label(rows.counts), setting.window)
     ready = np.array([status != "pending" for status in rows.statuses], dtype=bool)
     return rows.where(ready) if ready.any() else None

@@ -15,6 +15,7 @@ import numpy as np
 
 from models.latent_pool import SOURCES
 from models.latent_search import LatentSearch
+from models.surrogate_inputs import StandardDescriptors
 from structure.composition import formulas_of, keys_of
 from structure.errors import DataError
 from tasks._campaign import Campaign
@@ -75,7 +76,7 @@ class Rows:
         Index into `models.latent_pool.SOURCES`.
     statuses : list of Status, length n
     latents : ndarray of float32, shape (n, d)
-        The points the surrogate knows them by.
+        As proposed, or of the composition, by ``surrogate_inputs``.
     counts : ndarray of int16, shape (n, 103)
     gaps, sigmas, utilities : ndarray of float64, shape (n,)
         NaN where there is no label.
@@ -159,8 +160,8 @@ class SearchState:
         Labelled points, from which candidates are proposed.
     gap_of : dict of int to (float, float)
         Gap and uncertainty of every labelled composition, by key.
-    waiting : dict of int to Rows
-        Suggestions in flight, by key, one row each.
+    waiting : dict of int to (Rows, ndarray)
+        Suggestions in flight, by key: one row each, and what the surrogate sees of it.
     calls : int
         Oracle calls so far, answered or in flight.
     trace : list of (float, float)
@@ -169,13 +170,17 @@ class SearchState:
         Initial compositions that the autoencoder cannot encode.
     """
 
-    def __init__(self, config: ExploreConfig, space: LatentSpace):
-        self.search = LatentSearch(space.box, config.worth, config.backend, config.refit_every)
+    def __init__(self, config: ExploreConfig, space: LatentSpace, reference: np.ndarray):
+        self._standard = None
+        if config.surrogate_inputs == "descriptors":
+            self._standard = StandardDescriptors(reference)
+        box = self._standard.box if self._standard else space.box
+        self.search = LatentSearch(box, config.worth, config.backend, config.refit_every)
         self.latents = np.empty((0, space.box.shape[1]), dtype=np.float32)
         self.values = np.empty(0)
         self.gap_of: dict[int, tuple[float, float]] = {}
         self.asked: set[int] = set()
-        self.waiting: dict[int, Rows] = {}
+        self.waiting: dict[int, tuple[Rows, np.ndarray]] = {}
         self.calls = 0
         self.trace: list[tuple[float, float]] = []
         self.best = (-np.inf, np.nan)
@@ -197,53 +202,71 @@ class SearchState:
             raise DataError(
                 f"the initial labels have no compositions or no {PROPERTY}", where=initial.path
             )
-        state = cls(config, space)
         labelled = np.isfinite(gaps)
         counts, gaps = counts[labelled], gaps[labelled]
-        keys = keys_of(counts).tolist()
-        state.asked.update(keys)
-        state.gap_of.update(zip(keys, ((float(g), np.nan) for g in gaps), strict=True))
         accepted = space.accepts(counts)
-        state.dropped = int((~accepted).sum())
-        counts, utilities = counts[accepted], window.utility(gaps[accepted])
-        if not len(counts):
+        if not accepted.any():
             raise DataError(
                 "none of the initial labels can be encoded",
                 where=initial.path,
                 fix="Give labelled compounds of the autoencoder's elements, at most 20 of each.",
             )
         rng = setting.campaign.generator(STAGE, "initial")
-        chosen = _start_points(utilities, config.initial_at_most, rng)
-        state._add(space.encode(counts[chosen]).astype(np.float32), utilities[chosen])
+        utilities = window.utility(gaps[accepted])
+        chosen = np.flatnonzero(accepted)[_start_points(utilities, config.initial_at_most, rng)]
+        state = cls(config, space, counts[chosen])
+        state.dropped = int((~accepted).sum())
+        keys = keys_of(counts).tolist()
+        state.asked.update(keys)
+        state.gap_of.update(zip(keys, ((float(g), np.nan) for g in gaps), strict=True))
+        latents = space.encode(counts[chosen]).astype(np.float32)
+        inputs = state.see(latents, counts[chosen])
+        state._add(latents, inputs, window.utility(gaps[chosen]))
         logger.info("explore: starts from %d labels", len(chosen))
         return state
 
-    def _add(self, latents: np.ndarray, values: np.ndarray) -> None:
+    def see(self, latents: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return what the surrogate sees of candidates, shape (n, k)."""
+        return latents if self._standard is None else self._standard(counts)
+
+    def _add(self, latents: np.ndarray, inputs: np.ndarray, values: np.ndarray) -> None:
         if len(latents):
-            self.search.register(latents, values)
+            self.search.register(inputs, values)
             self.latents = np.concatenate([self.latents, latents])
             self.values = np.concatenate([self.values, values])
 
     def take(self, rows: Rows) -> None:
-        """Take in what an iteration wrote: answers that arrived, then its own suggestions."""
-        keys = keys_of(rows.counts).tolist()
+        """Take in what an iteration wrote: answers that arrived, or its own suggestions."""
+        inputs = np.array(self.see(rows.latents, rows.counts))
         statuses = np.array(rows.statuses, dtype=object)
-        for i, (key, status) in enumerate(zip(keys, rows.statuses, strict=True)):
-            if status in ("labelled", "pending", "refused"):
-                self.asked.add(key)
-                arrived = self.waiting.pop(key, None) is not None
-                self.calls += status != "refused" and not arrived
-                if arrived and status == "refused":
-                    self.search.withdraw(rows.latents[i : i + 1])
-            if status == "labelled":
-                self.gap_of[key] = (float(rows.gaps[i]), float(rows.sigmas[i]))
-                self.best = max(self.best, (float(rows.utilities[i]), float(rows.gaps[i])))
-                self.trace.append(self.best)
-            if status == "pending":
-                self.waiting[key] = rows.where(np.arange(len(rows)) == i)
+        for i, key in enumerate(keys_of(rows.counts).tolist()):
+            if statuses[i] not in ("labelled", "pending", "refused"):
+                continue
+            self.asked.add(key)
+            arrived = self.waiting.pop(key, None)
+            if arrived is not None:
+                inputs[i] = arrived[1]
+            self._account(rows, i, key, arrived is None)
+            if statuses[i] == "pending":
+                self.waiting[key] = (rows.where(np.arange(len(rows)) == i), inputs[i].copy())
+            if statuses[i] == "refused":
+                self.search.withdraw(inputs[i : i + 1])
         told = np.isin(statuses, ("labelled", "merged")) & np.isfinite(rows.utilities)
-        self._add(rows.latents[told], rows.utilities[told])
-        self.search.register(rows.latents[statuses == "pending"], pending=True)
+        self._add(rows.latents[told], inputs[told], rows.utilities[told])
+        self.search.register(inputs[statuses == "pending"], pending=True)
+
+    def in_flight(self) -> Rows | None:
+        """Return the suggestions in flight, or None if there are none."""
+        return Rows.joined([row for row, _ in self.waiting.values()]) if self.waiting else None
+
+    def _account(self, rows: Rows, i: int, key: int, first: bool) -> None:
+        """Count a call when its suggestion is first seen, and a label when it is there."""
+        status = rows.statuses[i]
+        self.calls += first and status != "refused"
+        if status == "labelled":
+            self.gap_of[key] = (float(rows.gaps[i]), float(rows.sigmas[i]))
+            self.best = max(self.best, (float(rows.utilities[i]), float(rows.gaps[i])))
+            self.trace.append(self.best)
 
 
 def _start_points(utilities: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -36,7 +36,7 @@ from tests.tasks.search_world import (
 PAPER = CONFIG.model_copy(
     update={
         "decode_first": False,
-        "reencode": False,
+        "surrogate_inputs": "proposed",
         "chemistry": "any",
         "iterations": 6,
         "shares": PoolShares(box=1, around=0, between=0, offspring=0),
@@ -102,10 +102,13 @@ def test_the_search_finds_wider_gaps_than_random_candidates(campaign: Campaign) 
 
 
 @pytest.mark.parametrize("backend", ["batch", "bayesian-optimization"])
+@pytest.mark.parametrize("inputs", ["descriptors", "encoded", "proposed"])
 def test_a_resumed_search_does_nothing_and_a_repeated_one_is_equal(
-    tmp_path: Path, backend: str
+    tmp_path: Path, backend: str, inputs: str
 ) -> None:
-    config = CONFIG.model_copy(update={"backend": backend})
+    config = CONFIG.model_copy(
+        update={"backend": backend, "surrogate_inputs": inputs, "budget": 40}
+    )
     outputs = []
     for folder in ("a", "a", "b"):
         with Campaign(tmp_path / folder, {}, 7) as campaign:
@@ -318,7 +321,7 @@ def test_a_killed_iteration_leaves_no_half_table(campaign: Campaign) -> None:
 @pytest.mark.parametrize(
     ("update", "message"),
     [
-        ({"decode_first": False}, "needs `decode_first`"),
+        ({"decode_first": False}, "must be 'proposed'"),
         ({"minimum_elements": 6}, "above `maximum_elements`"),
         ({"budgets": 3}, "Extra inputs"),
         ({"kappa": -1}, "greater than or equal to 0"),
