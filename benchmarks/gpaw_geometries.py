@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from pymatgen.analysis.molecule_structure_comparator import CovalentRadius
 
 from dft_inputs.gpaw import GPAW_ELEMENTS
-from dft_inputs.prototypes import PROTOTYPES, build
+from dft_inputs.prototypes import build
 from dft_inputs.references import REFERENCES, is_molecule, reference_structure
 
 COMPOUNDS = Path(__file__).parents[1] / "dft_inputs" / "data" / "gpaw_compounds.txt"
@@ -29,19 +30,23 @@ TABLE_ORIGIN = "reference cell at experimental volume or bond length"
 LARGEST_ELEMENT_CHANGE = 0.10
 VOLUMES_A3_PER_ATOM = np.geomspace(6.0, 80.0, 32)
 CLOSEST_OVER_RADII = 0.7
-LARGEST_FORCE_EV_PER_A = 0.02
-MOST_STEPS = 300
+LARGEST_FORCE_EV_PER_A = 0.03
+MOST_STEPS = 200
 
 
 def compounds() -> list[tuple[str, tuple[str, ...]]]:
-    """Return (prototype, elements by role), small cells first."""
+    """Return (prototype, elements by role): the first of each prototype, then the second ..."""
     rows = []
     for line in COMPOUNDS.read_text().splitlines():
         if line and not line.startswith("#"):
             name, _, members = line.partition(":")
             rows += [(name, tuple(member.split("-"))) for member in members.split()]
-    unique = list(dict.fromkeys(rows))
-    return sorted(unique, key=lambda row: len(PROTOTYPES[row[0]].sites))
+    members: Counter[str] = Counter()
+    ranked = []
+    for row in dict.fromkeys(rows):
+        ranked.append((members[row[0]], row))
+        members[row[0]] += 1
+    return [row for _, row in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def closest_ratio(structure) -> float:

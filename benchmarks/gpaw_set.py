@@ -33,7 +33,7 @@ TIME_LIMIT_S = 300
 METALLIC_PROTOTYPES = {"auricupride", "alb2", "tungstencarbide", "mosi2", "nias"}
 OPEN_SHELL_CATIONS = {"Ti", "V", "Zr", "Nb", "Hf", "Ta"}
 METALLIC_WEIGHT = 4.0
-MEMBER_WEIGHT = 0.04
+MEMBER_WEIGHT = 0.10
 COMPOUNDS_PER_REFERENCE = 3
 
 

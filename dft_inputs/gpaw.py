@@ -177,6 +177,7 @@ def gpaw_job(
         "id": ticket.id,
         "recipe_hash": recipe.hash,
         "kind": treatment.kind,
+        "gap": role != "reference",
         "magnetic_moments": treatment.magnetic_moments,
         "time_limit_s": treatment.time_limit_s,
         "settings": step.gpaw.model_dump(),

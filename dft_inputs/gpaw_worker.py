@@ -175,7 +175,7 @@ def run(folder: Path) -> dict[str, Any]:
             "magnetic_moment": float(calculator.get_magnetic_moment()),
             "setups": sorted({f"{s.symbol}:{s.fingerprint}" for s in calculator.wfs.setups}),
         }
-        if job["kind"] == "crystal":
+        if job["gap"]:
             result |= gaps(calculator, atoms, job, folder)
     except _TimeLimitError:
         result |= {
