@@ -35,12 +35,12 @@ class StandardDescriptors:
     """
 
     def __init__(self, reference: np.ndarray):
-        values = np.nan_to_num(descriptors(reference))
+        values = np.nan_to_num(descriptors(reference).astype(np.float64))
         self._mean = values.mean(axis=0)
         self._spread = np.maximum(values.std(axis=0), LEAST_SPREAD)
         self.box = np.outer([-FARTHEST, FARTHEST], np.ones(len(self._mean)))
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """Return standardised descriptors of ``counts (n, 103)``, shape (n, d), float64."""
-        values = np.nan_to_num(descriptors(counts))
+        values = np.nan_to_num(descriptors(counts).astype(np.float64))
         return ((values - self._mean) / self._spread).clip(-FARTHEST, FARTHEST)
