@@ -16,6 +16,8 @@ CAUTIOUS = RuleSet(oxidation_states="pymatgen_sp")
 """A shorter list of oxidation states, which random formulas seldom pass (chosen)."""
 
 MOST_ELEMENTS = 8
+UNIQUE_AMONG = (20_000, 100_000)
+"""Numbers of draws whose share of distinct compositions is told (chosen)."""
 
 
 def element_histogram(counts: np.ndarray) -> np.ndarray:
@@ -90,7 +92,7 @@ def generation_metrics(
     metrics = {"drawn": float(len(drawn)), "empty": float((~reduced.any(axis=1)).mean())}
     for name, rows in (("", reduced), ("baseline_", baseline), ("training_", training)):
         metrics |= {name + k: v for k, v in _validity(rows).items()}
-    for n in (20_000, 100_000):
+    for n in UNIQUE_AMONG:
         if len(drawn) >= n:
             metrics[f"unique_{n}"] = len(np.unique(keys[:n])) / n
     metrics |= {

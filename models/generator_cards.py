@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from models.autoencoder import AutoencoderConfig
 from models.cards import DataSource, ModelCard
+from models.generation_metrics import UNIQUE_AMONG
 from models.matgan import MatGANConfig
 from models.sequence import SequenceConfig
 
@@ -67,8 +68,11 @@ def _generation_tables(m: Mapping[str, float]) -> dict[str, tuple[Row, list[Row]
     ]
     others: list[Row] = [
         ("no element drawn", _percent(m["empty"])),
-        ("distinct among the first 20,000", _percent(m["unique_20000"])),
-        ("distinct among 100,000", _percent(m["unique_100000"])),
+        *(
+            (f"distinct among the first {n:,}", _percent(m[f"unique_{n}"]))
+            for n in UNIQUE_AMONG
+            if n <= m["drawn"]
+        ),
         ("novel (in neither set) among distinct", _percent(m["novel"])),
         ("strictly valid among novel", _percent(m["novel_strict"])),
         ("training formulas drawn", _percent(m["recovered_training"])),

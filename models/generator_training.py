@@ -27,7 +27,7 @@ from structure.composition import keys_of, reduce
 from structure.validity import valid
 
 HELD_OUT_SHARE = 0.1
-"""Share of the formulas that no model is fitted on (MatGAN sec. 3.3 holds out as much)."""
+"""Share of the formulas that no model is fitted on (MatGAN sec. 2.4 holds out as much)."""
 
 _DRAWN = 100_000  # compositions that a generator is judged on
 _LATENTS = 4_000  # random latent vectors that the autoencoder is judged on

@@ -126,7 +126,7 @@ def published(
 ) -> MatGANConfig:
     """Return the published settings: 1,000 epochs of the paper's set, for a GPU.
 
-    Learning rates, batch sizes and epochs are those of the paper (sec. 2.3). Penalty weight,
+    Learning rates, batch sizes and epochs are those of the paper (sec. 4.2). Penalty weight,
     Adam's betas, one critic step, RMSProp with clipping at 0.01 and the initial weights are those
     of the published code.
     """

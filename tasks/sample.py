@@ -27,7 +27,7 @@ class SampleConfig(BaseModel):
     Attributes
     ----------
     shards : int
-        MatGAN draws 2 million compositions (sec. 3.3); the default is as many.
+        MatGAN draws 2 million compositions (sec. 2.4); the default is as many.
     shard_size : int
         Compositions a shard.
     generators : dict of str to float
