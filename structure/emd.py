@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from structure.composition import N_ELEMENTS, fractions_of
+from structure.composition import N_ELEMENTS
 from structure.elements import INDEX
 
 # Glawe, Sanna, Gross and Marques, "The optimal one dimensional periodic table: a modified Pettifor
@@ -49,7 +49,13 @@ def cumulative(counts: np.ndarray) -> np.ndarray:
     ndarray of float64, shape (n, 103)
         Non-decreasing along each row; the last column is 1 for every row that has atoms.
     """
-    return np.cumsum(fractions_of(counts)[:, _COLUMNS], axis=1)
+    return _cumulative_at(counts, np.arange(N_ELEMENTS))
+
+
+def _cumulative_at(counts: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return cumulative fractions at some places that hold all atoms there are."""
+    atoms = np.cumsum(np.take(counts, _COLUMNS[places], axis=1), axis=1, dtype=np.int32)
+    return atoms / np.maximum(atoms[:, -1:], 1)
 
 
 def distances(a_counts: np.ndarray, b_counts: np.ndarray) -> np.ndarray:
@@ -74,13 +80,27 @@ def distances(a_counts: np.ndarray, b_counts: np.ndarray) -> np.ndarray:
     """
     from scipy.spatial.distance import cdist
 
-    a, b = cumulative(a_counts), cumulative(b_counts)
+    a, b = _compressed(a_counts, b_counts)
     out = np.empty((len(a), len(b)))
     for i in range(0, len(a), _BLOCK):
         for j in range(0, len(b), _CACHED):
             rows, columns = slice(i, i + _BLOCK), slice(j, j + _CACHED)
             out[rows, columns] = cdist(a[rows], b[columns], "cityblock")
     return out
+
+
+def _compressed(a_counts: np.ndarray, b_counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return cumulative fractions at the places of elements that occur, times the steps between.
+
+    Between two such places the cumulative fractions do not change, so nothing is lost.
+    """
+    if not len(a_counts) or not len(b_counts):
+        return np.zeros((len(a_counts), 1)), np.zeros((len(b_counts), 1))
+    occurs = (a_counts.any(axis=0) | b_counts.any(axis=0))[_COLUMNS]
+    places = np.flatnonzero(occurs) if occurs.any() else np.zeros(1, dtype=np.intp)
+    steps = np.diff(np.append(places, N_ELEMENTS))
+    a, b = _cumulative_at(a_counts, places), _cumulative_at(b_counts, places)
+    return a * steps, b * steps
 
 
 def nearest(
