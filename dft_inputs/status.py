@@ -134,7 +134,8 @@ def observe(folder: Path, now: float, stale_after_s: float) -> Observation:
         return Observation(folder, State.BROKEN, 200, f"STATUS.json: {error.strerror}")
     except (ValueError, KeyError, TypeError):
         return Observation(folder, State.BROKEN, 200, "STATUS.json is damaged")
-    if state in (State.EMITTED, State.BROKEN, State.FAILED) and _submitted_since(folder, heartbeat):
+    since = {State.EMITTED: float("-inf"), State.BROKEN: heartbeat, State.FAILED: heartbeat}
+    if state in since and _submitted_since(folder, since[state]):
         return _observed(folder, State.SUBMITTED, status, heartbeat)
     if state in (State.DONE, State.FAILED):  # its marker is about to be written
         state = State.RUNNING
@@ -163,10 +164,10 @@ def _read_status(path: Path) -> dict[str, Any]:
     return status
 
 
-def _submitted_since(folder: Path, heartbeat: float) -> bool:
-    """Return whether the job was sent to the scheduler after the runner last wrote."""
+def _submitted_since(folder: Path, time: float) -> bool:
+    """Return whether the job was sent to the scheduler at that time or later."""
     try:
-        return (folder / "SUBMITTED").stat().st_mtime >= heartbeat
+        return (folder / "SUBMITTED").stat().st_mtime >= time
     except FileNotFoundError:
         return False
 

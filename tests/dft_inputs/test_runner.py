@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import ast
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pymatgen.io.vasp import Poscar
+
+from dft_inputs import runner
+from dft_inputs.folder import vasp_job, write_batch
+from dft_inputs.recipes import PAPER
+from dft_inputs.scheduler import ClusterSettings, batch_files
+from tests.dft_inputs.cells import oblique, rocksalt
+
+FAKE = Path(__file__).parents[1] / "engines" / "fake_vasp"
+PACKAGE = Path(runner.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def potcars(tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("potcars")
+    subprocess.run([FAKE, "--make-potcars", place, "Mg", "O", "F"], check=True)
+    return place
+
+
+@pytest.fixture
+def job(tmp_path, potcars) -> Path:
+    return emit(tmp_path / "batch-0001", potcars)
+
+
+def emit(batch: Path, library: Path, **changes) -> Path:
+    question = vasp_job(rocksalt(), PAPER.with_steps(()), formula="MgO")
+    known = {"scheduler": "shell", "hours": 0, "vasp": str(FAKE), "potcars": str(library)}
+    settings = ClusterSettings(**{**known, "custodian": False, **changes})
+    write_batch(batch, [question], batch_files(settings, "PBE_54", ["Mg", "O"], 1), {})
+    return batch / question.ticket.folder
+
+
+def run(job: Path, fake: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    everything = {**os.environ, "FAKE_VASP": fake, **env}
+    return subprocess.run(["sh", job / "run.sh"], env=everything, capture_output=True, text=True)
+
+
+def start(job: Path, fake: str = "", **env: str) -> subprocess.Popen[str]:
+    everything = {**os.environ, "FAKE_VASP": fake, **env}
+    return subprocess.Popen(
+        ["sh", str(job / "run.sh")],
+        env=everything,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def status(job: Path) -> dict:
+    return json.loads((job / "STATUS.json").read_text())
+
+
+def wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.01)
+
+
+def test_a_job_runs_all_its_steps_and_the_marker_comes_last(job):
+    done = run(job)
+    assert done.returncode == 0, done.stderr
+    assert (job / "DONE").exists()
+    assert status(job)["state"] == "DONE"
+    assert status(job)["finished"] == [step.name for step in PAPER.steps if not step.optional]
+    assert (job / "DONE").stat().st_mtime_ns >= (job / "STATUS.json").stat().st_mtime_ns
+
+
+def test_each_relaxation_starts_from_the_last_geometry(job):
+    run(job)
+    first = Poscar.from_file(job / "00-relax1" / "POSCAR").structure.volume
+    relaxed = Poscar.from_file(job / "00-relax1" / "CONTCAR").structure.volume
+    assert relaxed == pytest.approx(1.02 * first, rel=1e-3)
+    for step in ("01-relax2", "02-static", "04-bands"):
+        assert Poscar.from_file(job / step / "POSCAR").structure.volume == pytest.approx(
+            relaxed, rel=1e-3
+        )
+
+
+def test_what_admins_complain_about_is_cleaned_up_and_texts_are_packed(job):
+    run(job)
+    names = {p.name for p in job.rglob("*")}
+    assert not names & {"WAVECAR", "CHGCAR", "POTCAR", "vasprun.xml", "OUTCAR"}
+    assert {"vasprun.xml.gz", "OUTCAR.gz", "CONTCAR", "INCAR"} <= names
+
+
+def test_without_a_potcar_it_stops_with_code_20_and_a_sentence_before_vasp_runs(tmp_path, potcars):
+    job = emit(tmp_path / "batch-0001", potcars, potcars="")
+    done = run(job)
+    assert done.returncode == 20
+    assert "POTCAR is missing" in done.stderr
+    assert status(job)["state"] == "BROKEN"
+    assert status(job)["code"] == 20
+    assert not (job / "00-relax1" / "vasp.out").exists()
+
+
+def test_a_symbol_missing_from_the_library_is_named(tmp_path, potcars):
+    some = tmp_path / "some"
+    shutil.copytree(potcars / "Mg", some / "Mg")
+    done = run(emit(tmp_path / "batch-0001", some))
+    assert done.returncode == 20
+    assert "has no O/POTCAR" in done.stderr
+
+
+def test_a_potcar_of_another_element_is_refused(tmp_path, potcars):
+    job = emit(tmp_path / "batch-0001", potcars, potcars="")
+    both = (potcars / "Mg/POTCAR").read_text() + (potcars / "F/POTCAR").read_text()
+    (job / "POTCAR").write_text(both)
+    done = run(job)
+    assert done.returncode == 20
+    assert "POTCAR holds Mg F, wanted Mg O" in done.stderr
+
+
+def test_after_the_potcar_is_there_the_same_command_goes_on(tmp_path, potcars):
+    job = emit(tmp_path / "batch-0001", potcars, potcars="")
+    run(job)
+    (job / "POTCAR").write_text("".join((potcars / s / "POTCAR").read_text() for s in ("Mg", "O")))
+    assert run(job).returncode == 0
+
+
+def test_a_vasp_that_is_not_there_is_broken_not_failed(tmp_path, potcars):
+    job = emit(tmp_path / "batch-0001", potcars, vasp="no-such-vasp")
+    done = run(job)
+    assert done.returncode == 21
+    assert status(job)["state"] == "BROKEN"
+    assert "no-such-vasp" in status(job)["sentence"]
+    assert not (job / "FAILED").exists()
+
+
+def test_a_finished_job_is_not_run_again(job):
+    run(job)
+    before = (job / "STATUS.json").read_bytes()
+    assert run(job).returncode == 0
+    assert (job / "STATUS.json").read_bytes() == before
+
+
+def test_electrons_that_do_not_converge_climb_the_ladder_once(job):
+    assert run(job, "00-relax1=nelm-until-all").returncode == 0
+    assert status(job)["corrections"] == [
+        {"tag": "ALGO", "from": "Normal", "to": "All", "step": "00-relax1"}
+    ]
+    assert "ALGO = All" in (job / "00-relax1" / "INCAR").read_text()
+
+
+def test_a_crash_that_happens_once_is_tried_again(job):
+    assert run(job, "00-relax1=truncate!").returncode == 0
+    assert status(job)["attempts"]["00-relax1"] == 2
+
+
+def test_a_job_that_failed_can_be_tried_again(job):
+    assert run(job, "02-static=truncate").returncode == 30
+    assert (job / "FAILED").exists()
+    assert run(job).returncode == 30
+    (job / "FAILED").unlink()
+    assert run(job).returncode == 0
+    assert status(job)["attempts"] == {"02-static": 1, "03-uniform": 1, "04-bands": 1}
+
+
+def test_ions_that_do_not_converge_go_on_from_contcar_three_times(job):
+    assert run(job, "00-relax1=nsw").returncode == 30
+    assert status(job)["attempts"]["00-relax1"] == 4
+    assert status(job)["code"] == 220
+
+
+@pytest.mark.parametrize("damage", ["empty-contcar", "cut-contcar"])
+def test_an_unusable_contcar_is_never_used(job, damage):
+    """Between two steps it stops the job; it never becomes a POSCAR."""
+    done = run(job, f"00-relax1={damage}")
+    assert done.returncode == 21
+    assert "CONTCAR" in status(job)["sentence"]
+    assert not (job / "01-relax2" / "POSCAR").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x\n1.0\n", "x\n1\n1 0 0\n0 1 0\n0 0 1\nNa\n2\nDirect\n0 0 0\n", "x\nnan\n" * 9],
+    ids=["empty", "two lines", "a site short", "nonsense"],
+)
+def test_half_a_contcar_is_not_parsable(tmp_path, text):
+    (tmp_path / "CONTCAR").write_text(text)
+    assert not runner.parsable(tmp_path / "CONTCAR")
+
+
+def test_what_pymatgen_writes_is_parsable(tmp_path):
+    Poscar(oblique()).write_file(tmp_path / "CONTCAR")
+    assert runner.parsable(tmp_path / "CONTCAR")
+    velocities = (tmp_path / "CONTCAR").read_text() + "\n" + "  0.0 0.0 0.0\n" * 5
+    (tmp_path / "CONTCAR").write_text(velocities)
+    assert runner.parsable(tmp_path / "CONTCAR")
+
+
+def test_the_early_signal_stops_a_relaxation_and_the_next_run_goes_on(job):
+    child = start(job, FAKE_VASP_STEP_S="1.5")
+    wait_for(job / "00-relax1" / "vasprun.xml")
+    time.sleep(0.2)
+    os.kill(child.pid, signal.SIGUSR1)
+    assert child.wait() == 75
+    assert status(job)["state"] == "RESTARTING"
+    assert not (job / "SUBMITTED").exists()
+    assert run(job).returncode == 0
+    assert status(job)["attempts"]["00-relax1"] == 2
+    start_volume = Poscar.from_file(job / "00-relax1" / "POSCAR").structure.volume
+    assert start_volume > 0
+
+
+def test_a_vasp_that_hangs_is_asked_then_ended(job):
+    (job.parent / "cluster.env").write_text(
+        (job.parent / "cluster.env").read_text().replace("AGD_WARNING_S=600", "AGD_WARNING_S=1")
+    )
+    child = start(job, "00-relax1=hang")
+    wait_for(job / "00-relax1" / "vasprun.xml")
+    os.kill(child.pid, signal.SIGUSR1)
+    assert child.wait() == 75
+    assert status(job)["state"] == "RESTARTING"
+    assert (job / "00-relax1" / "ABORTED").exists()
+    assert run(job).returncode == 0
+
+
+def test_the_time_given_in_cluster_env_stops_a_job_without_any_signal(tmp_path, potcars):
+    job = emit(tmp_path / "batch-0001", potcars, hours=1, warning_s=1)
+    started = str(time.time() - 3600 + 1.5)
+    done = run(job, "00-relax1=hang", AGD_STARTED=started)
+    assert done.returncode == 75
+    assert status(job)["state"] == "RESTARTING"
+
+
+def test_a_job_that_runs_elsewhere_is_left_alone(job):
+    first = start(job, FAKE_VASP_STEP_S="0.5")
+    wait_for(job / "00-relax1" / "vasprun.xml")
+    second = run(job)
+    assert second.returncode == 76
+    assert "elsewhere" in second.stderr
+    assert first.wait() == 0
+
+
+@pytest.mark.slow
+def test_killed_at_any_instant_a_job_ends_with_the_same_result(job, tmp_path, potcars):
+    reference = emit(tmp_path / "reference", potcars)
+    run(reference)
+    chance = random.Random(1)
+    for _ in range(12):
+        child = start(job, FAKE_VASP_STEP_S="0.02")
+        time.sleep(chance.uniform(0.05, 0.6))
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        (job / "FAILED").unlink(missing_ok=True)
+    while run(job).returncode == 30:
+        (job / "FAILED").unlink()
+    assert (job / "DONE").exists()
+    for step in ("02-static", "04-bands"):
+        volumes = [
+            Poscar.from_file(folder / step / "CONTCAR").structure.volume
+            for folder in (job, reference)
+        ]
+        assert volumes[0] == pytest.approx(volumes[1], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_vasp_left_behind_by_a_killed_runner_is_ended_before_the_next_begins(job):
+    child = start(job, "00-relax1=hang!")
+    wait_for(job / "00-relax1" / "vasprun.xml")
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert run(job).returncode == 0
+    token = f"AGD_JOB={job.resolve()}\0".encode()
+    alive = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if token in (process / "environ").read_bytes():
+                alive.append(process.name)
+        except OSError:
+            continue
+    assert alive == []
+
+
+@pytest.mark.slow
+def test_custodian_runs_the_job_where_it_is_installed(tmp_path, potcars):
+    pytest.importorskip("custodian")
+    job = emit(tmp_path / "batch-0001", potcars, custodian=True, python=sys.executable)
+    done = run(job, AGD_POLL_S="0.1")
+    assert done.returncode == 0, done.stderr
+    assert list((job / "00-relax1").glob("custodian.json*"))
+
+
+@pytest.mark.parametrize("name", ["runner.py", "custodian_vasp.py"])
+def test_what_is_copied_to_the_cluster_is_python_36_and_standard_library(name):
+    tree = ast.parse((PACKAGE / name).read_text(), feature_version=(3, 6))
+    allowed = set(sys.stdlib_module_names) | {"custodian"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert {alias.name.partition(".")[0] for alias in node.names} <= allowed
+        if isinstance(node, ast.ImportFrom):
+            assert (node.module or "").partition(".")[0] in allowed
