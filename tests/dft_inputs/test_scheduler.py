@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from dft_inputs.folder import vasp_job, write_batch
+from dft_inputs.recipes import PAPER
+from dft_inputs.scheduler import ClusterSettings, batch_files, cluster_env, script
+from tests.dft_inputs.cells import rocksalt
+
+CELLS = {"MgO": rocksalt(), "CaO": rocksalt("Ca", "O", 4.8), "SrO": rocksalt("Sr", "O", 5.1)}
+
+FAKE_SBATCH = """#!/bin/sh
+# Notes the call and gives a job id; with HANG it takes the job but never answers.
+for word; do case $word in --job-name=*) name=${word#--job-name=} ;; esac; done
+number=$(( $(wc -l < "$QUEUE/calls") + 100 ))
+echo "$*" >> "$QUEUE/calls"
+echo "$number $name" >> "$QUEUE/jobs"
+[ ! -e "$QUEUE/HANG" ] || sleep 100
+echo "$number;cluster"
+"""
+FAKE_SQUEUE = """#!/bin/sh
+for word; do case $word in --name=*) name=${word#--name=} ;; esac; done
+sed -n "s/^\\([0-9]*\\) $name\\$/\\1/p" "$QUEUE/jobs"
+"""
+FAKE_QSUB = """#!/bin/sh
+echo "$*" >> "$QUEUE/calls"
+echo "7.pbs"
+"""
+
+
+@pytest.fixture
+def queue(tmp_path) -> Path:
+    place = tmp_path / "queue"
+    (place / "bin").mkdir(parents=True)
+    for name, text in {"sbatch": FAKE_SBATCH, "squeue": FAKE_SQUEUE, "qsub": FAKE_QSUB}.items():
+        (place / "bin" / name).write_text(text)
+        (place / "bin" / name).chmod(0o755)
+    for name in ("calls", "jobs"):
+        (place / name).touch()
+    return place
+
+
+def emit(batch: Path, **settings) -> Path:
+    jobs = [vasp_job(s, PAPER, formula=f) for f, s in CELLS.items()]
+    shared = batch_files(ClusterSettings(**settings), "PBE_54", ["O"], len(jobs))
+    write_batch(batch, jobs, shared, {})
+    return batch
+
+
+def environment(queue: Path) -> dict[str, str]:
+    return {**os.environ, "PATH": f"{queue}/bin:{os.environ['PATH']}", "QUEUE": str(queue)}
+
+
+def submit(batch: Path, queue: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "submit.sh", *words],
+        cwd=batch,
+        env=environment(queue),
+        capture_output=True,
+        text=True,
+    )
+
+
+def calls(queue: Path) -> list[str]:
+    return (queue / "calls").read_text().splitlines()
+
+
+def test_the_jobs_of_a_batch_become_one_array_with_an_early_signal(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001", account="mat", partition="long", hours=12, at_once=2)
+    done = submit(batch, queue)
+    assert done.returncode == 0, done.stderr
+    (call,) = calls(queue)
+    for word in (
+        *("--array=1-3%2", "--time=12:00:00", "--signal=B:USR1@600", "--requeue"),
+        *("--account=mat", "--partition=long", "--job-name=agd-batch-0001-0001"),
+    ):
+        assert word in call.split()
+    order = (batch / "jobs.txt").read_text()
+    assert (batch / "submitted" / "0001.list").read_text() == order
+    assert [(batch / j / "SUBMITTED").read_text() for j in order.split()] == ["100\n"] * 3
+
+
+def test_submitting_again_submits_nothing(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    submit(batch, queue)
+    again = submit(batch, queue)
+    assert again.returncode == 0
+    assert "nothing to submit" in again.stdout
+    assert len(calls(queue)) == 1
+
+
+def test_a_dry_run_changes_nothing_and_shows_the_call(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    before = sorted(batch.rglob("*"))
+    done = submit(batch, queue, "--dry-run")
+    assert "3 jobs would be submitted to slurm" in done.stdout
+    assert "sbatch --parsable --job-name=agd-batch-0001-0001" in done.stdout
+    assert sorted(batch.rglob("*")) == before
+    assert calls(queue) == []
+
+
+def test_done_and_cancelled_jobs_are_skipped_and_failed_ones_only_taken_again_on_request(
+    tmp_path, queue
+):
+    batch = emit(tmp_path / "batch-0001")
+    first, second, third = [batch / name for name in (batch / "jobs.txt").read_text().split()]
+    (first / "DONE").touch()
+    (second / "FAILED").touch()
+    status = (second / "STATUS.json").read_text()
+    (second / "STATUS.json").write_text(status.replace('"code": null', '"code": 210'))
+    (third / "CANCELLED").touch()
+    assert "nothing to submit" in submit(batch, queue).stdout
+    assert "nothing to submit" in submit(batch, queue, "--again", "--code", "220").stdout
+    assert submit(batch, queue, "--again", "--code", "210").returncode == 0
+    assert (batch / "submitted" / "0001.list").read_text().split() == [second.name]
+    assert not (second / "FAILED").exists()
+
+
+def test_jobs_the_scheduler_lost_are_sent_again_on_request(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    submit(batch, queue)
+    assert "submitted 3 jobs" in submit(batch, queue, "--lost").stdout
+    assert len(calls(queue)) == 2
+
+
+def test_killed_after_the_scheduler_took_the_jobs_it_does_not_send_them_twice(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    (queue / "HANG").touch()
+    child = subprocess.Popen(
+        ["sh", "submit.sh"], cwd=batch, env=environment(queue), start_new_session=True
+    )
+    while not (queue / "jobs").read_text():
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    (queue / "HANG").unlink()
+    done = submit(batch, queue)
+    assert "list 0001: job 100" in done.stdout, done.stderr
+    assert len(calls(queue)) == 1
+    assert len(list(batch.glob("*/SUBMITTED"))) == 3
+
+
+def test_killed_before_the_scheduler_took_them_it_sends_them_once(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    (batch / "submitted").mkdir()
+    shutil.copy(batch / "jobs.txt", batch / "submitted" / "0001.list")
+    assert submit(batch, queue).returncode == 0
+    assert len(calls(queue)) == 1
+    assert len(list(batch.glob("*/SUBMITTED"))) == 3
+
+
+def test_a_scheduler_that_refuses_is_an_error_and_nothing_is_marked(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    (queue / "bin" / "sbatch").write_text("#!/bin/sh\necho no such partition >&2\nexit 1\n")
+    done = submit(batch, queue)
+    assert done.returncode == 1
+    assert "took no job" in done.stderr
+    assert not list(batch.glob("*/SUBMITTED"))
+
+
+def test_pbs_gets_an_array_and_no_array_for_a_single_job(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001", scheduler="pbs", account="mat")
+    submit(batch, queue)
+    words = shlex.split(calls(queue)[0])
+    assert "1-3%50" in words
+    assert "select=1:ncpus=32" in words
+    for name in (batch / "jobs.txt").read_text().split()[1:]:
+        (batch / name / "DONE").touch()
+    submit(batch, queue, "--lost")
+    assert "-J" not in shlex.split(calls(queue)[1])
+
+
+def test_an_unknown_option_explains_the_command(tmp_path, queue):
+    done = submit(emit(tmp_path / "batch-0001"), queue, "--frobnicate")
+    assert done.returncode == 2
+    assert "--dry-run" in done.stdout
+
+
+def test_one_element_of_the_array_runs_its_line(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    submit(batch, queue)
+    env = {
+        **environment(queue),
+        "SLURM_ARRAY_TASK_ID": "2",
+        "AGD_BATCH": str(batch),
+        "AGD_LIST": "submitted/0001.list",
+    }
+    name = (batch / "jobs.txt").read_text().split()[1]
+    (batch / name / "run.sh").write_text('echo ran "$0" started "$AGD_STARTED"\n')
+    done = subprocess.run(["sh", batch / "array.sh"], env=env, capture_output=True, text=True)
+    assert name in done.stdout
+    assert abs(int(done.stdout.split()[-1]) - time.time()) < 600
+    env["SLURM_ARRAY_TASK_ID"] = "9"
+    done = subprocess.run(["sh", batch / "array.sh"], env=env, capture_output=True, text=True)
+    assert done.returncode == 21
+    assert "names no job" in done.stderr
+
+
+def test_a_batch_whose_place_has_spaces_works(tmp_path, queue):
+    batch = emit(tmp_path / "my batches" / "batch 1")
+    assert submit(batch, queue).returncode == 0
+    assert len(list(batch.glob("*/SUBMITTED"))) == 3
+
+
+def test_values_with_quotes_and_spaces_survive_the_shell(tmp_path):
+    settings = ClusterSettings(
+        setup="module load 'vasp 6'; export A=\"b c\"", vasp="srun -n 4 vasp"
+    )
+    (tmp_path / "cluster.env").write_text(cluster_env(settings))
+    done = subprocess.run(
+        ["sh", "-c", '. ./cluster.env; printf "%s\\n%s\\n" "$AGD_SETUP" "$AGD_VASP"'],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == [settings.setup, settings.vasp]
+
+
+@pytest.mark.parametrize("name", ["submit.sh", "array.sh", "run.sh"])
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
+def test_the_scripts_are_posix_shell(tmp_path, name, shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / name).write_text(script(name))
+    subprocess.run([shell, "-n", name], cwd=tmp_path, check=True)
+    assert "[[" not in script(name)
