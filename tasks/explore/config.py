@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.gaussian_process import REFIT_EVERY
 from models.latent_pool import PoolShares
-from models.latent_search import BATCH, KAPPA, XI, Acquisition, Backend
+from models.latent_search import (
+    BATCH,
+    KAPPA,
+    KAPPA_AGD_EXPERIMENTS,
+    XI,
+    Acquisition,
+    Backend,
+)
 from tasks._oracles import OracleConfig
 
 BUDGET = 1000
@@ -90,6 +97,24 @@ class ExploreConfig(BaseModel):
         if self.minimum_elements > self.maximum_elements:
             raise ValueError("`minimum_elements` is above `maximum_elements`")
         return self
+
+    @classmethod
+    def agd(cls, **changes: Any) -> ExploreConfig:
+        """Return AGD's search (sec. 2.3 and 3.2), with changes.
+
+        The named package on box samples, chosen before decoding; 1,000 suggestions in 50
+        iterations; everything that decodes to a composition within the limits is labelled.
+        """
+        settings: dict[str, Any] = {
+            "backend": "bayesian-optimization",
+            "kappa": KAPPA_AGD_EXPERIMENTS,
+            "iterations": BUDGET // BATCH,
+            "shares": PoolShares(box=1, around=0, between=0, offspring=0),
+            "decode_first": False,
+            "surrogate_inputs": "proposed",
+            "chemistry": "any",
+        }
+        return cls(**(settings | changes))
 
     @property
     def most_iterations(self) -> int:

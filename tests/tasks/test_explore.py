@@ -33,15 +33,7 @@ from tests.tasks.search_world import (
     smooth_oracle,
 )
 
-PAPER = CONFIG.model_copy(
-    update={
-        "decode_first": False,
-        "surrogate_inputs": "proposed",
-        "chemistry": "any",
-        "iterations": 6,
-        "shares": PoolShares(box=1, around=0, between=0, offspring=0),
-    }
-)
+PAPER = ExploreConfig.agd(kappa=2.0, iterations=6, budget=60, batch=10, pool_size=300)
 
 
 @pytest.fixture
