@@ -96,7 +96,7 @@ def _compressed(a_counts: np.ndarray, b_counts: np.ndarray) -> tuple[np.ndarray,
     """
     if not len(a_counts) or not len(b_counts):
         return np.zeros((len(a_counts), 1)), np.zeros((len(b_counts), 1))
-    occurs = (a_counts.any(axis=0) | b_counts.any(axis=0))[_COLUMNS]
+    occurs = np.logical_or(a_counts.any(axis=0), b_counts.any(axis=0))[_COLUMNS]
     places = np.flatnonzero(occurs) if occurs.any() else np.zeros(1, dtype=np.intp)
     steps = np.diff(np.append(places, N_ELEMENTS))
     a, b = _cumulative_at(a_counts, places), _cumulative_at(b_counts, places)

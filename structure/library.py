@@ -165,7 +165,7 @@ class TemplateLibrary:
         """
         rows = self._rows(counts_row, same_stoichiometry)
         if one_per_formula:
-            rows = rows[self._preferred[rows]]
+            rows = rows[self._is_preferred[rows]]
         if not len(rows) or k < 1:
             return []
         emd = distances_to(counts_row, self._cumulative_of(rows))
@@ -182,11 +182,15 @@ class TemplateLibrary:
         return self.cumulative if len(rows) == len(self) else cumulative(self.counts[rows])
 
     @cached_property
-    def _preferred(self) -> np.ndarray:
-        """Which structures are the preferred one of their formula; bool, shape (n,)."""
+    def preferred(self) -> np.ndarray:
+        """Rows of the preferred structure of each formula, rising."""
         order = np.argsort(self._preference)
+        return np.sort(order[first_of_each(keys_of(self.counts)[order])])
+
+    @cached_property
+    def _is_preferred(self) -> np.ndarray:
         keep = np.zeros(len(self), dtype=bool)
-        keep[order[first_of_each(keys_of(self.counts)[order])]] = True
+        keep[self.preferred] = True
         return keep
 
     def save(self, path: Path) -> None:
