@@ -60,7 +60,7 @@ class BoostingConfig(BaseModel):
     error_floor : float
         Smallest uncertainty, in the unit of the property.
     threads : int
-        Of LightGBM. The result does not depend on it.
+        Of LightGBM; one is fastest on a busy machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
