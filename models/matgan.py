@@ -35,7 +35,7 @@ from structure.composition import N_ELEMENTS, WRITING_ORDER
 from structure.elements import MATGAN_ELEMENTS, columns
 from structure.validity import valid
 
-_SAMPLE_CHUNK = 8_192
+_SAMPLE_CHUNK = 2_048
 
 
 class MatGANConfig(BaseModel):

@@ -26,7 +26,7 @@ from structure.elements import INDEX, MATGAN_ELEMENTS
 from structure.errors import ModelError
 from structure.validity import valid
 
-_SAMPLE_CHUNK = 4_096
+_SAMPLE_CHUNK = 2_048
 _VALIDATION_ROWS = 4_096  # rows of a probe at most
 
 
