@@ -86,6 +86,25 @@ def run(
 
 
 @app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder of training data.")],
+    out: Annotated[Path, typer.Option(help="Gets one folder of weights a model.")] = Path(
+        "trained"
+    ),
+    only: Annotated[
+        list[str] | None, typer.Option(help="A model to fit; may be repeated. Default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Fit the models that a campaign uses; the same command goes on after a kill."""
+    from flows.train import fit_shipped
+
+    for name, metrics in fit_shipped(data, out, only or (), seed).items():
+        typer.echo(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+    typer.echo(f"the weights and their cards are in {out}")
+
+
+@app.command()
 def serve(
     port: Annotated[int, typer.Option(help="Port of the server and its pages.")] = 4200,
     overnight: Annotated[bool, typer.Option(help="Switch the shipped schedules on.")] = False,
