@@ -170,10 +170,11 @@ def checked(folder: Path) -> ModelConfig:
 
 def _unchanged(campaign: Campaign, handle: ModelHandle) -> None:
     """Refuse to go on with other weights than the campaign began with."""
-    if checked(handle.folder(campaign.root)).sha256 != handle.sha256:
+    folder = (campaign.root if handle.place == "campaign" else shipped_folder()) / handle.path
+    if checked(folder).sha256 != handle.sha256:
         raise CampaignError(
             f"the weights of {handle.name!r} are not the ones this campaign began with",
-            where=handle.folder(campaign.root),
+            where=folder,
             fix="Use the release that made the campaign, or start a new campaign directory.",
         )
 

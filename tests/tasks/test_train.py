@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from models.boosting import BoostingConfig
+from models.checkpoints import WEIGHTS_NAME, ModelConfig, save_model_folder
+from models.forest import ForestConfig, ForestModel
+from models.prediction import load_property_model
+from structure.composition import parse_formulas
+from structure.errors import CampaignError, ConfigError, ModelError
+from structure.files import write_json
+from tasks import train as stage
+from tasks._campaign import Campaign
+from tasks._handles import Handle, handle_for, write_table
+from tasks._outputs import Ingested, Trained
+from tasks.train import SHIPPED, ScreeningConfig, TrainConfig, refit_screening, train
+
+SMALL = BoostingConfig(
+    trees=30, leaves=5, learning_rate=0.15, min_rows=3, error_trees=10, error_leaves=4, folds=2
+)
+FORMULAS = [
+    f"{c}{n}{a}" for c in "Li Na K Rb Mg Ca Sr Ba Zn Al".split() for a in "F Cl O S".split()
+    for n in ("", 2)
+]  # fmt: skip
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-in for the folder of shipped weights, with one array in each."""
+    folder = tmp_path / "shipped"
+    for i, name in enumerate(SHIPPED):
+        config = ModelConfig(
+            kind=name,
+            settings={},
+            elements=("H",),
+            trained_on=f"data of {name}",
+            data_sha256="",
+            seed=i,
+            metrics={"mae": 0.1},
+        )
+        save_model_folder(folder / name, {"x": np.full(3, i)}, config, "card")
+    monkeypatch.setattr(stage, "shipped_folder", lambda: folder)
+    return folder
+
+
+def ingested(root: Path, values: np.ndarray | None = None) -> Ingested:
+    write_json(root / "empty.json", {})
+    empty = handle_for(root, root / "empty.json", 0, "json")
+    counts = parse_formulas(FORMULAS).counts
+    gaps = 5.0 * (counts[:, 8] > 0) + counts[:, 7] if values is None else values
+    initial = write_table(
+        root,
+        root / "initial.parquet",
+        {"formula": FORMULAS, "band_gap_eV": np.asarray(gaps, dtype=np.float64)},
+        "initial",
+        counts=counts,
+    )
+    return Ingested(initial=initial, known=empty, templates=empty, manifest=empty)
+
+
+def visited(root: Path, rows: list[tuple[str, str, float]]) -> Handle:
+    return write_table(
+        root,
+        root / "visited.parquet",
+        {
+            "status": np.array([s for _, s, _ in rows], dtype=np.str_),
+            "band_gap_eV": np.array([g for _, _, g in rows], dtype=np.float64),
+        },
+        "visited",
+        counts=parse_formulas([f for f, _, _ in rows]).counts,
+    )
+
+
+def test_the_shipped_weights_are_checked_and_recorded(tmp_path: Path, shipped: Path) -> None:
+    with Campaign(tmp_path / "c", {}, 1) as campaign:
+        trained = train(campaign, TrainConfig(), ingested(campaign.root))
+        assert list(trained.models) == list(SHIPPED)
+        assert {h.place for h in trained.models.values()} == {"shipped"}
+        recorded = {m["name"]: m["sha256"] for m in campaign.ledger.models()}
+        assert recorded == {name: h.sha256 for name, h in trained.models.items()}
+
+
+def test_damaged_weights_stop_the_stage_with_their_path(tmp_path: Path, shipped: Path) -> None:
+    (shipped / "oracle" / WEIGHTS_NAME).write_bytes(b"half a file")
+    with Campaign(tmp_path / "c", {}, 1) as campaign, pytest.raises(ModelError, match="oracle"):
+        train(campaign, TrainConfig(), ingested(campaign.root))
+    with pytest.raises(ModelError, match="oracle"):
+        stage.verify_shipped()
+
+
+def test_a_campaign_does_not_go_on_with_other_weights(tmp_path: Path, shipped: Path) -> None:
+    with Campaign(tmp_path / "c", {}, 1) as campaign:
+        first = train(campaign, TrainConfig(), ingested(campaign.root))
+        assert train(campaign, TrainConfig(), ingested(campaign.root)) == first
+        config = stage.checked(shipped / "gatgnn")
+        save_model_folder(shipped / "gatgnn", {"x": np.full(3, 99)}, config, "card")
+        with pytest.raises(CampaignError, match="'gatgnn' are not the ones"):
+            train(campaign, TrainConfig(), ingested(campaign.root))
+
+
+def test_fitting_models_needs_a_folder_of_data() -> None:
+    with pytest.raises(ValidationError, match="data"):
+        TrainConfig(fit=("oracle",))
+
+
+def test_an_unset_variable_in_the_data_folder_is_named(
+    tmp_path: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_FOLDER", raising=False)
+    config = TrainConfig(fit=("oracle",), data="${NO_SUCH_FOLDER}/x")
+    with (
+        Campaign(tmp_path / "c", {}, 1) as campaign,
+        pytest.raises(ConfigError, match="NO_SUCH_FOLDER"),
+    ):
+        train(campaign, config, ingested(campaign.root))
+
+
+def refit(root: Path, config: ScreeningConfig, rows: list[tuple[str, str, float]]) -> Campaign:
+    with Campaign(root, {}, 1) as campaign:
+        handle = refit_screening(
+            campaign,
+            TrainConfig(screening=config),
+            ingested(root),
+            visited(root, rows),
+            Trained(models={}),
+        )
+        assert (handle.name, handle.place) == ("screening", "campaign")
+    return campaign
+
+
+FOUND = [("BaF2", "labelled", 7.0), ("YF3", "labelled", 8.0), ("YN", "invalid", float("nan"))]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ScreeningConfig(boosting=SMALL),
+        ScreeningConfig(kind="forest", forest=ForestConfig(trees=10)),
+    ],
+    ids=["boosting", "forest"],
+)
+def test_the_screening_model_learns_from_first_labels_and_finds(
+    tmp_path: Path, config: ScreeningConfig
+) -> None:
+    refit(tmp_path, config, FOUND)
+    model = load_property_model(tmp_path / "models" / "screening")
+    mean = model.predict(parse_formulas(["SrF2", "ZnS"]).counts).mean
+    assert mean[0] > mean[1] + 1.0
+    known = stage.checked(tmp_path / "models" / "screening")
+    assert known.trained_on.startswith(f"{len(FORMULAS) + 2} labels")
+
+
+def test_labels_are_taken_once_and_only_where_there_is_one(tmp_path: Path) -> None:
+    rows = [("LiF", "labelled", 99.0), ("YF3", "labelled", 8.0), ("YN", "merged", 3.0)]
+    with Campaign(tmp_path, {}, 1) as campaign:
+        values = np.full(len(FORMULAS), 2.0)
+        values[5] = np.nan
+        counts, found = stage._labels(
+            campaign.root, ingested(tmp_path, values).initial, visited(tmp_path, rows)
+        )
+    assert len(counts) == len(FORMULAS)
+    assert 99.0 not in found
+    assert found[-1] == 8.0
+
+
+def test_too_few_labels_say_how_many_are_needed(tmp_path: Path) -> None:
+    counts = parse_formulas(["NaCl", "MgO"]).counts
+    with pytest.raises(ModelError, match="2 labelled"):
+        ForestModel.fit(counts, np.ones(2), seed=0)
+
+
+def test_the_screening_model_is_the_same_when_a_campaign_is_run_again(tmp_path: Path) -> None:
+    shas = []
+    for name in ("one", "two"):
+        refit(tmp_path / name, ScreeningConfig(boosting=SMALL), FOUND)
+        shas.append(stage.checked(tmp_path / name / "models" / "screening").sha256)
+    assert shas[0] == shas[1]
+
+
+def test_the_shipped_weights_are_whole() -> None:
+    assert stage.verify_shipped() == list(SHIPPED)
