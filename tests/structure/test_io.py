@@ -133,3 +133,10 @@ def test_an_element_beyond_lawrencium_is_rejected(tmp_path: Path) -> None:
     text = cif_text(Structure(Lattice.cubic(4), ["Na"], [[0, 0, 0]])).replace("Na", "Rf")
     (tmp_path / "x.cif").write_text(text)
     assert read_structure(tmp_path / "x.cif").code == "element"
+
+
+def test_a_finished_run_gives_its_last_geometry() -> None:
+    structure = read_structure(GOLDEN / "vasprun.xml")
+    assert isinstance(structure, Structure), structure
+    assert structure.composition.reduced_formula == "CsCl"
+    assert structure.lattice.a == pytest.approx(4.12)  # it began at 4.0
