@@ -221,7 +221,8 @@ NOTES = [
     "no pass for alloys, two or more elements (smact's default states). *sp*: strict with the "
     "shorter list `pymatgen_sp`. *smact14*: the list of smact's that MatGAN used in 2019; the "
     "training set was chosen by the default list. *strict, novel*: strict among distinct draws "
-    "that are in neither the training nor the held-out set. *random*: elements, counts and numbers of elements drawn "
+    "that are in neither the training nor the held-out set. *random*: elements, counts and numbers "
+    "of elements drawn "
     "independently with the training set's frequencies; only what lies above it was learnt.",
     "",
 ]
