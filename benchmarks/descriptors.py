@@ -77,7 +77,7 @@ def main() -> None:
     lines = [
         "# Magpie features",
         "",
-        *setting(["numpy", "smact"], [f"--seed {args.seed}"]),
+        *setting(["numpy", "smact"]),
         f"Peer: {versions}, in its own environment, in the same run.",
         "",
         f"Formulas: {n:,} drawn from the Materials Project's list of 2024; matminer gets the first "
