@@ -87,7 +87,7 @@ def run(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Folder of training data.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder of training data.")],
     out: Annotated[Path, typer.Option(help="Gets one folder of weights a model.")] = Path(
         "trained"
     ),
