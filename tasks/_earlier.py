@@ -78,11 +78,17 @@ def earlier_campaigns(root: Path, names: Sequence[str]) -> Earlier:
 
 
 def _calculated(ledger: Ledger, property: str, asked: set[str]) -> dict[str, Label]:
-    """Return the labels that jobs of a campaign earned, by formula."""
+    """Return the labels that jobs of a campaign earned, by formula.
+
+    A crystal whose volume changed by more than a fifth (code 230) is no longer the one that was
+    asked for: its label is kept in the ledger, and not learned from.
+    """
     return {
         label.formula: label
         for label in ledger.labels(property)
-        if label.origin in ("dft-vasp", "dft-gpaw") and label.formula in asked
+        if label.origin in ("dft-vasp", "dft-gpaw")
+        and label.formula in asked
+        and "230" not in label.quality.split(",")
     }
 
 

@@ -74,9 +74,16 @@ class Result(BaseModel):
         return ",".join(dict.fromkeys(finding["code"] for finding in self.findings))
 
     def write(self, root: Path) -> Path:
-        """Write the result into the campaign's ``results/`` and return the file."""
+        """Write the result into ``results/`` and return the file; draw what fell apart."""
         path = result_path(root, self.id)
         write_text(path, self.model_dump_json(indent=1) + "\n")
+        if self.structure is not None and any(f["code"] == "240" for f in self.findings):
+            from pymatgen.core import Structure
+
+            from structure.picture import picture
+
+            shown = picture(Structure.from_dict(self.structure))
+            write_text(path.with_suffix(".svg"), shown)
         return path
 
     def facts(self) -> dict[str, Any]:

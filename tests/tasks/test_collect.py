@@ -166,6 +166,7 @@ def test_the_potentials_that_were_used_are_recorded_and_none_comes_back(finished
         ("04-bands=metal-path", "INGESTED", 400),
         ("*=swell", "INGESTED", 230),
         ("04-bands=close-atoms", "INGESTED", 230),
+        ("*=apart", "FAILED", 240),
         ("02-static=truncate", "FAILED", 200),
         ("02-static=garbage", "FAILED", 200),
         ("02-static=no-xml", "FAILED", 200),
@@ -195,6 +196,47 @@ def test_a_job_that_goes_wrong_ends_with_its_code(emitted, tmp_path, fake, state
     again, _ = collected(root)
     assert not again.turned_down
     assert not again.ingested
+
+
+def test_a_crystal_that_fell_apart_is_turned_down_with_a_picture(emitted, tmp_path):
+    root = tmp_path / "c"
+    shutil.copytree(emitted, root)
+    job = job_of(root, "MgO")
+    env = {**os.environ, "FAKE_VASP": "*=apart"}
+    subprocess.run(["sh", job / "run.sh"], env=env, capture_output=True)
+    collected(root)
+    picture = (root / "results" / f"{job.name.rpartition('--')[2]}.svg").read_text()
+    assert picture.startswith("<svg")
+
+
+def test_what_runs_is_followed_and_what_fell_silent_is_listed(emitted, tmp_path):
+    root = tmp_path / "c"
+    shutil.copytree(emitted, root)
+    busy, silent = job_of(root, "MgO"), job_of(root, "CaO")
+    for folder in (busy, silent):
+        status = json.loads((folder / "STATUS.json").read_text())
+        (folder / "STATUS.json").write_text(json.dumps({**status, "state": "RUNNING"}))
+    os.utime(silent / "STATUS.json", (time.time() - 1e6,) * 2)
+    out, _ = collected(root)
+    assert out.states == {"EMITTED": 6, "RUNNING": 1, "STALE": 1}
+    assert out.stale[0].startswith(silent.name)
+    os.utime(silent / "STATUS.json")
+    out, _ = collected(root)
+    assert out.states == {"EMITTED": 6, "RUNNING": 2}
+
+
+def test_a_job_that_was_run_again_after_it_failed_is_taken_in(emitted, tmp_path):
+    root = tmp_path / "c"
+    shutil.copytree(emitted, root)
+    job = job_of(root, "MgO")
+    env = {**os.environ, "FAKE_VASP": "02-static=truncate"}
+    subprocess.run(["sh", job / "run.sh"], env=env, capture_output=True)
+    out, _ = collected(root)
+    assert out.states["FAILED"] == 1
+    (job / "FAILED").unlink()
+    subprocess.run(["sh", job / "run.sh"], check=True, capture_output=True)
+    out, _ = collected(root)
+    assert out.ingested == (job.name,)
 
 
 def test_the_smaller_gap_counts_when_two_disagree(emitted, tmp_path):
