@@ -137,8 +137,9 @@ def gatgnn_card(
         limits=(
             "A negative formation energy says that a compound does not fall apart into its "
             "elements. Nearly every known compound has one: it says little about other compounds.",
-            "It learnt from relaxed structures; a substituted template is not relaxed, and its "
-            "energy is too high by an unknown amount.",
+            "It learnt from relaxed structures; a substituted template is not relaxed. On such "
+            "structures of held-out formulas it is less exact and a little too high "
+            "(`docs/results/gatgnn.md`).",
             f"More than {settings['max_sites']} atoms a cell is beyond what it was trained on.",
         ),
         command=COMMAND.format(name="gatgnn"),
