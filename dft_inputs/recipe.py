@@ -79,7 +79,7 @@ class GpawSettings(_Frozen):
     """Largest distance between neighbouring points of the Gamma-centred mesh (with 2 pi)."""
     smearing_eV: float = 0.05
     """Width of the Fermi-Dirac occupations; energies are extrapolated to zero width."""
-    metal_spacing_per_A: float = 0.25
+    metal_spacing_per_A: float = 0.35
     """Mesh spacing of elemental metals."""
     metal_smearing_eV: float = 0.1
     density_convergence: float = 1e-4
