@@ -51,6 +51,9 @@ from tasks.collect import collect_campaign  # noqa: E402
 from tasks.handoff import HandoffConfig, hand_off  # noqa: E402
 
 FAKE = ROOT / "tests" / "engines" / "fake_vasp"
+WRITTEN_WHILE_KILLED = 60
+"""Candidates of the campaign whose writing is killed; a batch appears whole or not at all."""
+
 CATIONS = (
     "Li Na K Rb Cs Be Mg Ca Sr Ba Zn Cd Hg Sc Y La Ti Zr Hf V Nb Ta Cr Mo W Mn Fe Co Ni Cu Ag "
     "Al Ga In Tl Sn Pb Sb Bi"
@@ -98,6 +101,17 @@ def emit(root: Path, number: int, potcars: Path) -> None:
         hand_off(campaign, HandoffConfig(cluster=cluster), filtered, Trained(models={}))
 
 
+def finished(root: Path) -> bool:
+    """Return whether a campaign's hand-off is in its ledger."""
+    if not (root / "ledger.sqlite").exists():
+        return False
+    ledger = Ledger.in_folder(root)
+    try:
+        return ledger.finished("handoff", "all") is not None
+    finally:
+        ledger.close()
+
+
 def places(root: Path) -> list[Path]:
     return [*batches(root / "handoff"), root / "references"]
 
@@ -114,8 +128,20 @@ def killed(work: Callable[..., None], arguments: tuple[Any, ...], after_s: float
     return alive
 
 
-def run_with_kills(root: Path, kills: int, mean_s: float, chance: random.Random) -> int:
+def seconds_a_job(root: Path, jobs: int = 4) -> float:
+    """Run the first jobs undisturbed and return the wall time of one."""
+    batch = batches(root / "handoff")[0]
+    names = (batch / "jobs.txt").read_text().split()[:jobs]
+    began = time.perf_counter()
+    for name in names:
+        subprocess.run(["sh", batch / name / "run.sh"], check=True, capture_output=True)
+    return (time.perf_counter() - began) / len(names)
+
+
+def run_with_kills(root: Path, kills: int, jobs: int, chance: random.Random) -> int:
     """Run every batch to its end, killing all that submit.sh started again and again."""
+    mean_s = 0.7 * seconds_a_job(root) * jobs / max(1, kills)
+    print(f"a kill every {mean_s:.1f} s on average", flush=True)
     done = 0
     for place in places(root):
         while True:
@@ -137,6 +163,22 @@ def run_with_kills(root: Path, kills: int, mean_s: float, chance: random.Random)
                 if done % 50 == 0:
                     print(f"{done} kills while running", flush=True)
     return done
+
+
+def differences(one: Path, other: Path) -> int:
+    """Count the files of two hand-offs that are not the same, and those only one has."""
+    contents = [
+        {
+            path.relative_to(root).as_posix(): path.read_bytes()
+            for place in places(root)
+            for path in place.rglob("*")
+            if path.is_file()
+        }
+        for root in (one, other)
+    ]
+    return sum(
+        contents[0].get(name) != contents[1].get(name) for name in {*contents[0], *contents[1]}
+    )
 
 
 def quietly_collect(root: Path) -> None:
@@ -234,39 +276,42 @@ def main() -> None:
     symbols = make_potcars(place, potcars)
     emit(place / "warm", 3, potcars)
     clean = place / "clean"
-    began = time.perf_counter()
-    emit(clean, options.candidates, potcars)
-    write_s = time.perf_counter() - began
-    print(f"written in {write_s:.1f} s, {symbols} potentials", flush=True)
-
     kills = Counter[str]()
-    for _ in range(max(1, options.kills // 50)):
-        after = chance.uniform(0, 1.1 * write_s)
-        kills["writing"] += killed(emit, (root, options.candidates, potcars), after)
-    emit(root, options.candidates, potcars)
+    few = min(WRITTEN_WHILE_KILLED, options.candidates)
+    began = time.perf_counter()
+    emit(clean, few, potcars)
+    few_s = time.perf_counter() - began
+    while kills["writing"] < options.kills // 20 and not finished(place / "few"):
+        after = chance.uniform(0, few_s)
+        kills["writing"] += killed(emit, (place / "few", few, potcars), after)
+    emit(place / "few", few, potcars)
+    differing = differences(clean, place / "few")
     print(f"{kills['writing']} kills while writing", flush=True)
-    collecting = options.kills // 10
-    kills["running"] = run_with_kills(
-        root, options.kills - collecting - kills["writing"], 2.0, chance
-    )
-    for _ in range(collecting):
-        after = chance.uniform(0, 3.0)
+
+    began = time.process_time()
+    emit(root, options.candidates, potcars)
+    write_s = time.process_time() - began
+    print(f"written with {write_s:.1f} s of CPU, {symbols} potentials", flush=True)
+    jobs = len(emitted_jobs(*places(root)))
+    kills["running"] = run_with_kills(root, options.kills - kills["writing"], jobs, chance)
+    for _ in range(options.kills // 10):
+        after = chance.uniform(0, 0.001 * jobs)
         kills["collecting"] += killed(quietly_collect, (root,), after)
     collect_campaign(root)
-    found = audit(root, options.candidates)
+    found = {**audit(root, options.candidates), "differing": differing}
     print(kills, found, flush=True)
 
     again = place / "again"
     shutil.copytree(root, again)
     for leftover in [*again.glob("ledger.sqlite*"), again / "results"]:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    began = time.perf_counter()
+    began = time.process_time()
     collected = collect_campaign(again, rebuild=True)
-    collect_s = time.perf_counter() - began
+    collect_s = time.process_time() - began
     assert len(collected.ingested) == found["jobs"], collected.states
-    began = time.perf_counter()
+    began = time.process_time()
     collect_campaign(again)
-    idle_s = time.perf_counter() - began
+    idle_s = time.process_time() - began
     sample = next(job_folders(places(root)[0]))
     scan_s = scan_speed(place / "scan", sample, options.directories)
     publish(options, kills, found, write_s, collect_s, idle_s, scan_s)
@@ -307,14 +352,16 @@ def publish(
         f"Command: `{command}`.",
         "",
         f"Machine: {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end; Python "
-        f"{platform.python_version()}, {versions}. Wall-clock times on a shared machine: upper "
-        "bounds.",
+        f"{platform.python_version()}, {versions}. The machine was shared: times are CPU times of "
+        "one process, except the last, which is wall-clock time.",
         "",
         f"{found['candidates']} candidates of five steps each and the references of their elements "
         f"({jobs} jobs in all) went through hand-off, `submit.sh`, the runner with the stand-in "
         "for VASP, and collect. Processes were killed with SIGKILL at random moments: "
         + ", ".join(f"{n} times while {what}" for what, n in sorted(kills.items()))
-        + f", {sum(kills.values())} in all. The same commands were then run to their end.",
+        + f", {sum(kills.values())} in all. The same commands were then run to their end. Writing "
+        f"was killed on a campaign of {min(WRITTEN_WHILE_KILLED, options.candidates)} candidates, "
+        "compared byte by byte with one that was left alone.",
         "",
         "| | found | wanted |",
         "|---|---:|---:|",
@@ -322,6 +369,7 @@ def publish(
         f"| jobs or labels duplicated | {found['duplicated']} | 0 |",
         f"| results or labels of another candidate | {found['miscredited']} | 0 |",
         f"| candidates without a gap label | {found['labels missing']} | 0 |",
+        f"| files that differ after killed writing | {found['differing']} | 0 |",
         f"| milliseconds to write a job (all steps, ticket, ledger) | {1000 * write_s / jobs:.1f} |"
         " |",
         f"| milliseconds to collect a job (parse, check, label) | {collect_ms:.1f} | |",
