@@ -86,9 +86,11 @@ class Contents:
             ("formation energy below zero", self.survivors),
         ):
             steps.append((name, len(table), _by_generator(table)))
-        chosen = self.survivors["status"].astype(str) == "selected" if len(self.survivors) else []
-        generators = self.survivors["generator"][chosen] if len(self.survivors) else []
-        steps.append(("job directories", len(self.jobs), _tally(generators)))
+        chosen: dict[str, int] = {}
+        if len(self.survivors):
+            selected = self.survivors["status"].astype(str) == "selected"
+            chosen = _tally(self.survivors["generator"][selected])
+        steps.append(("job directories", len(self.jobs), chosen))
         return steps
 
     @property

@@ -153,27 +153,33 @@ def _rows(contents: Contents, limit: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _search_rows(contents: Contents) -> list[tuple[str, int, float, float, int]]:
-    """Return source, suggestions, share decoded, share labelled and labels for each source."""
-    sources = contents.visited["source"].astype(str)
-    status = contents.visited["status"].astype(str)
-    rows = []
-    for source in sorted(set(sources.tolist())):
-        mine = status[sources == source]
-        n = len(mine)
-        labelled = int((mine == "labelled").sum())
-        rows.append((source, n, float((mine != "undecodable").mean()), labelled / n, labelled))
-    return rows
+def _search_rows(contents: Contents) -> list[tuple[str, int, float, float, float, int]]:
+    """Return, by source: proposed, shares that decode, are valid and are new; labels asked for."""
+    return [
+        (
+            source,
+            int(tally["decoded"]),
+            float(tally["fraction_decodable"]),
+            float(tally["fraction_valid"]),
+            float(tally["fraction_new"]),
+            int(tally["suggested"]),
+        )
+        for source, tally in sorted(contents.search.get("sources", {}).items())
+    ]
 
 
-def _validity_rows(validity: dict[str, Any]) -> list[tuple[str, str]]:
-    """Flatten the funnel's validity block into name and percentage."""
-    rows = []
-    for name, value in validity.items():
-        if isinstance(value, dict):
-            rows += [(f"{name}, {k}", v) for k, v in _validity_rows(value)]
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            rows.append(
-                (name.replace("_", " "), f"{100 * value:.1f} %" if value <= 1 else f"{value:,}")
-            )
-    return rows
+_RULE_NAMES = {
+    "strict": "charge neutral and electronegativity balanced",
+    "with_alloys": "the same, all-metal formulas pass",
+    "pymatgen_sp": "the same with pymatgen's short list of oxidation states",
+}
+
+
+def _validity_rows(validity: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """Return each rule set with the share of novel compositions and of random ones that pass."""
+    random = validity.get("matched_random", {})
+    return [
+        (words, float(validity[name]), float(random[name]))
+        for name, words in _RULE_NAMES.items()
+        if name in validity and name in random
+    ]

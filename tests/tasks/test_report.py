@@ -24,6 +24,22 @@ from tasks._outputs import (
 )
 from tasks.report import ReportConfig, write_report
 
+SEARCH = {
+    "backend": "batch",
+    "acquisition": "ucb",
+    "kappa": 10.0,
+    "best_gap_eV": 9.0,
+    "sources": {
+        "box": {
+            "decoded": 100,
+            "fraction_decodable": 0.58,
+            "fraction_valid": 0.21,
+            "fraction_new": 0.2,
+            "suggested": 4,
+        }
+    },
+}
+
 
 class _Audit(HTMLParser):
     def __init__(self) -> None:
@@ -142,7 +158,12 @@ def stages(tmp_path: Path):
                 {"name": "unique, novel and valid", "count": 400, "by_generator": {"matgan": 400}},
                 {"name": "in the gap window", "count": passed, "by_generator": {"matgan": passed}},
             ],
-            "validity": {"strict": 0.7, "matched_random": 0.45},
+            "validity": {
+                "sample": 900,
+                "strict": 0.7,
+                "matched_random": {"strict": 0.45},
+                "strict_by_generator": {"matgan": 0.7},
+            },
         }
         for formula in survivors:
             campaign.ledger.add_job(
@@ -156,7 +177,7 @@ def stages(tmp_path: Path):
                 manifest=_json_handle(root, "manifest.json", {"sources": []}),
             ),
             Trained(models={}),
-            Explored(visited=visited, summary=_json_handle(root, "search.json", {"best": 9})),
+            Explored(visited=visited, summary=_json_handle(root, "search.json", SEARCH)),
             Screened(candidates=candidates, funnel=_json_handle(root, "funnel.json", funnel)),
             Templated(structures=templated, rejected=rejected),
             Filtered(survivors=survived, rejected=rejected),
@@ -209,6 +230,14 @@ def test_names_are_escaped(stages) -> None:
 def test_labels_of_a_model_are_said_to_be_predictions(stages) -> None:
     page, campaign = _page(stages, ["KF"])
     assert "not from DFT" in page
+    campaign.close()
+
+
+def test_validity_stands_beside_its_baseline_and_decodability_beside_its_source(stages) -> None:
+    page, campaign = _page(stages, ["KF"])
+    rows = [re.sub(r"<[^>]+>", "|", r) for r in re.findall(r"<tr>.*?</tr>", page, re.S)]
+    assert any("electronegativity balanced" in r and "70.0 %" in r and "45.0 %" in r for r in rows)
+    assert any("box" in r and "58.0 %" in r and "21.0 %" in r for r in rows)
     campaign.close()
 
 
