@@ -121,4 +121,16 @@ def _in_ledger(ledger: Ledger, name: str) -> Iterator[str]:
         yield f"candidate: {candidate.status}{rank} {candidate.sentence}".rstrip()
     for job in ledger.jobs():
         if job["formula"] == name:
-            yield f"job: {job['state']} in {job['folder']}"
+            yield f"job: {job['state']} in {job['folder']}{_outcome(job)}"
+
+
+def _outcome(job: dict[str, Any]) -> str:
+    """Say what a DFT job found, or why it was turned down."""
+    story = job["story"]
+    found = story.get("dft", {})
+    words = [f"{f['code']} {f['sentence']}" for f in found.get("findings", ())]
+    if not words and story.get("sentence"):
+        words = [f"{job['code']} {story['sentence']}"]
+    numbers = (("gap", "band_gap_eV", "eV"), ("E_form", "formation_energy_eV_per_atom", "eV/atom"))
+    words += [f"{w} {found[name]:.2f} {unit}" for w, name, unit in numbers if name in found]
+    return f": {'; '.join(words)}" if words else ""
