@@ -2,8 +2,8 @@
 
 In: reduced ``counts (n, 103)`` and values. Out: means with uncertainties. One LightGBM model gives
 the mean; a second, fitted on the errors of a cross-validation of the first, says how large the
-error of each prediction is likely to be. AGD's own oracle is Roost (sec. 2.1); on Materials Project
-band gaps this one is more accurate and 1,000 times cheaper to train (``docs/results/oracle.md``).
+error of each prediction is likely to be. AGD's own oracle is Roost (sec. 2.1); why this one is not,
+and what it is worth: ``docs/decisions/property-models.md``, ``docs/results/oracle.md``.
 """
 
 from __future__ import annotations

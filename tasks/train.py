@@ -28,6 +28,7 @@ from tasks._outputs import Ingested, Trained
 
 if TYPE_CHECKING:
     from models.checkpoints import ModelConfig
+    from models.datasets import TrainingData
     from models.progress import Report
 
 logger = logging.getLogger(__name__)
@@ -330,7 +331,7 @@ def fit_models(
 
 
 def fit_model(
-    data: Any, name: ModelName, folder: Path, seed: int, work: Path, report: Report | None
+    data: TrainingData, name: ModelName, folder: Path, seed: int, work: Path, report: Report | None
 ) -> ModelConfig:
     """Fit one shipped model with its default configuration; see `fit_models`."""
     from models import generator_training as generators
