@@ -72,7 +72,8 @@ def vasp_job(
     Parameters
     ----------
     structure : Structure
-        As generated; it is written in its standard primitive setting (a molecule keeps its box).
+        As generated; it is written in its standard primitive setting. A molecule keeps its box,
+        and a cell with given moments its size, which antiferromagnetic order may need.
     recipe : Recipe
     formula : str
         Reduced formula the job answers for.
@@ -88,7 +89,8 @@ def vasp_job(
     """
     from dft_inputs.vasp import elements_of, job_structure, potcar_symbols, step_inputs
 
-    cell = structure.get_sorted_structure() if surroundings.molecule else job_structure(structure)
+    as_given = surroundings.molecule or surroundings.moments is not None
+    cell = structure.get_sorted_structure() if as_given else job_structure(structure)
     symbols = potcar_symbols(recipe, elements_of(cell))
     if isinstance(symbols, Rejection):
         raise CalculationError(symbols.sentence, fix="Leave the element out or use another recipe.")

@@ -39,6 +39,8 @@ TEXTS = ("vasprun.xml", "OUTCAR", "vasp.out", "XDATCAR", "EIGENVAL", "DOSCAR")
 ALGO_LADDER = {"FAST": "Normal", "NORMAL": "All"}
 """What to try after electrons did not converge, where custodian is not there to decide."""
 
+Facts = Dict[str, Any]
+
 
 class Verdict(NamedTuple):
     """What became of one launch of a step; code 0 is a good result."""
@@ -163,7 +165,7 @@ def judge(folder: Path, relaxes: bool) -> Verdict:
     return Verdict(0, "")
 
 
-def read_run(path: Path) -> Dict[str, Any]:
+def read_run(path: Path) -> Facts:
     """Return what `judge` needs, reading the XML as a stream."""
     run = {"calculations": 0, "cycles": 0, "force": 0.0, "NELM": 60, "NSW": 0, "EDIFFG": 0.0}
     wanted = {"NELM": int, "NSW": int, "EDIFFG": float}  # type: Dict[str, Any]
@@ -187,7 +189,7 @@ def read_run(path: Path) -> Dict[str, Any]:
     return run
 
 
-def potcar_for(folder: Path, job: Path) -> Dict[str, Any]:
+def potcar_for(folder: Path, job: Path) -> Facts:
     """Put the POTCAR that POTCAR.spec names into the step folder; return its titles and hash."""
 
     def refuse(sentence: str) -> StopError:
@@ -217,7 +219,7 @@ def potcar_for(folder: Path, job: Path) -> Dict[str, Any]:
     return {"titel": titles, "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def prepare(job: Path, step: Dict[str, Any]) -> None:
+def prepare(job: Path, step: Facts) -> None:
     """Put geometry and charge density into a step folder, and clear what a former launch left."""
     folder = job / step["name"]
     if step["relaxes"] and parsable(folder / "CONTCAR"):
@@ -237,7 +239,7 @@ def prepare(job: Path, step: Dict[str, Any]) -> None:
             (folder / name).unlink()
 
 
-def launch(job: Path, folder: Path, ticket: Dict[str, Any], status: Status, clock: Clock) -> bool:
+def launch(job: Path, folder: Path, ticket: Facts, status: Status, clock: Clock) -> bool:
     """Run VASP in a step folder; return whether it had to be stopped at the wall-time limit."""
     limits = ticket["limits"]
     command = shlex.split(os.environ.get("AGD_VASP", "vasp_std"))
@@ -306,9 +308,7 @@ def climb_ladder(folder: Path) -> Optional[Dict[str, str]]:
     return None
 
 
-def run_step(
-    job: Path, step: Dict[str, Any], ticket: Dict[str, Any], status: Status, clock: Clock
-) -> Verdict:
+def run_step(job: Path, step: Facts, ticket: Facts, status: Status, clock: Clock) -> Verdict:
     """Run one step until it is good, hopeless, or out of time or attempts."""
     folder, name = job / step["name"], step["name"]
     attempts, bad_ends = status.data["attempts"], 0
@@ -335,7 +335,7 @@ def run_step(
     return verdict
 
 
-def tidy(job: Path, ticket: Dict[str, Any]) -> None:
+def tidy(job: Path, ticket: Facts) -> None:
     """Compress texts, drop large files and the licensed POTCAR."""
     for step in ticket["steps"]:
         folder = job / step["name"]
@@ -350,7 +350,7 @@ def tidy(job: Path, ticket: Dict[str, Any]) -> None:
             source.unlink()
 
 
-def run_steps(job: Path, ticket: Dict[str, Any], status: Status) -> int:
+def run_steps(job: Path, ticket: Facts, status: Status) -> int:
     """Run the steps that are not finished; the marker is the last thing written."""
     clock = Clock()
     if status.data["state"] == "FAILED":  # somebody took the marker away to try again

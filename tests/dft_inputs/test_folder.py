@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Structure
+from pymatgen.io.vasp import Incar
 
 from dft_inputs.folder import (
+    Job,
     batches,
     clear_unfinished,
     emitted_jobs,
@@ -24,6 +26,7 @@ from dft_inputs.folder import (
     write_batch,
 )
 from dft_inputs.recipes import MATERIALS_PROJECT, PAPER
+from dft_inputs.references import REFERENCES, reference_job
 from dft_inputs.scheduler import ClusterSettings, batch_files
 from dft_inputs.ticket import content_hash, read_ticket
 from structure.errors import CalculationError, Rejection
@@ -200,6 +203,15 @@ def test_batches_are_numbered_after_those_present(tmp_path):
 def test_a_reference_runs_the_steps_up_to_its_energy():
     job = vasp_job(rocksalt(), PAPER, formula="MgO", role="reference")
     assert [s.name for s in job.ticket.steps] == ["00-relax1", "01-relax2", "02-static"]
+
+
+def test_the_reference_of_every_element_has_a_moment_for_each_site_or_none():
+    for element in REFERENCES:
+        job = reference_job(element, PAPER)
+        assert isinstance(job, Job), job
+        incar = Incar.from_str(job.files["02-static/INCAR"])
+        if incar["ISPIN"] == 2:
+            assert len(incar["MAGMOM"]) == job.ticket.n_sites, element
 
 
 def test_a_ticket_survives_writing_and_reading(tmp_path):
