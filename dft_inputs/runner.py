@@ -2,9 +2,8 @@
 """Run one VASP job directory: serves the hand-off step, on the cluster, as one copied file.
 
 In: a job directory with ``ticket.json`` and its step folders. Out: finished steps, ``STATUS.json``
-and, last of all, an empty ``DONE`` or ``FAILED``. Needs only Python 3.6's standard library and a
-VASP command; custodian is used where it can be imported. It may be killed at any moment and be
-started again.
+and, last, an empty ``DONE`` or ``FAILED``. Needs Python 3.6's standard library and a VASP command;
+custodian is used where it can be imported. May be killed at any moment and be started again.
 
 Exit codes: 0 done, 20 no POTCAR, 21 something around the calculation is broken, 30 the calculation
 failed, 75 stopped at the wall-time limit (submit again), 76 the job runs elsewhere.
