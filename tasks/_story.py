@@ -7,7 +7,7 @@ ledger and the stages' tables; those a rule turned down say which rule and why.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,7 @@ def story_of(root: Path, formula: str) -> list[str]:
     name = formulas_of(parsed.counts)[0]
     key = int(keys_of(parsed.counts)[0])
     with opened_ledger(root) as ledger:
-        lines = [line for part in ledger.stages() for line in _in_part(root, part, name, key)]
-        lines += _in_ledger(ledger, name)
+        lines = [*_met(root, _in_order(ledger.stages()), name, key), *_in_ledger(ledger, name)]
     if not lines:
         lines = ["no stage of this campaign has met it"]
     broken = explain(parsed.counts[0])
@@ -72,41 +71,116 @@ def story_of(root: Path, formula: str) -> list[str]:
     return [name, *lines, f"rules: {rules}"]
 
 
-def _in_part(root: Path, part: dict[str, Any], name: str, key: int) -> Iterator[str]:
-    """Tell where a composition stands in the tables that one stage part made."""
-    stage, output = part["stage"], json.loads(part["output"])
-    for field, value in output.items():
-        if not isinstance(value, dict) or "schema_name" not in value:
-            continue
-        handle = Handle(**value)
-        place = f"{stage} {field}" if part["part"] == "all" else f"{stage} {field} {part['part']}"
-        if handle.path.endswith(".npy"):
-            if key in np.load(handle.open_in(root), mmap_mode="r"):
-                yield f"{place}: a known compound"
-        elif handle.path.endswith(".parquet") and field != "templates":
-            columns, _ = read_table(root, handle)
-            for row in _rows(columns, name, key):
-                yield f"{place}: {_facts(columns, int(row))}"
+def _in_order(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return whole stages before their order of finishing: iterations are told by the stage."""
+    return [p for p in parts if not p["part"].startswith("iteration")]
 
 
-def _rows(columns: dict[str, np.ndarray], name: str, key: int) -> np.ndarray:
-    """Return the rows of a composition; a table of drawn rows, with neither column, has none."""
+def _met(root: Path, parts: list[dict[str, Any]], name: str, key: int) -> Iterator[str]:
+    """Tell what the finished stage parts have on a composition, in their order."""
+    drawn: list[tuple[str, str, _Row]] = []
+    for part in parts:
+        output = json.loads(part["output"])
+        for field, value in output.items():
+            if isinstance(value, dict) and "schema_name" in value:
+                handle = Handle(**value)
+                if handle.schema_name == "screened":
+                    rows = _rows_in(root, handle, name, key)
+                    drawn += [(part["part"], output.get("generator", ""), row) for row in rows]
+                    continue
+                if drawn and part["stage"] != "sample" and part["part"] == "merge":
+                    yield _screened(drawn)
+                    drawn = []
+                yield from _in_table(root, part["stage"], field, handle, name, key)
+    if drawn:
+        yield _screened(drawn)
+
+
+def _in_table(
+    root: Path, stage: str, field: str, handle: Handle, name: str, key: int
+) -> Iterator[str]:
+    if handle.path.endswith(".npy"):
+        if key in np.load(handle.open_in(root), mmap_mode="r"):
+            yield f"{stage}: a known compound"
+    elif handle.path.endswith(".parquet") and field != "templates":
+        tell = _SENTENCES.get((stage, field), _plainly)
+        for row in _rows_in(root, handle, name, key):
+            yield f"{stage}: {tell(row)}"
+
+
+class _Row(dict[str, Any]):
+    """One row of a table, by column."""
+
+    def gap(self) -> str:
+        gap, sigma = self.get("band_gap_eV"), self.get("band_gap_sigma_eV")
+        if gap is None or not np.isfinite(gap):
+            return ""
+        width = "" if sigma is None or not np.isfinite(sigma) else f" +- {sigma:.2f}"
+        return f"{gap:.2f}{width} eV"
+
+
+def _rows_in(root: Path, handle: Handle, name: str, key: int) -> list[_Row]:
+    """Return the rows of a composition; a table of drawn rows, without key or name, has none."""
+    columns, _ = read_table(root, handle)
     if "key" in columns:
-        return np.flatnonzero(columns["key"] == np.uint64(key))
-    if "formula" in columns:
-        return np.flatnonzero(columns["formula"] == name)
-    return np.zeros(0, dtype=np.int64)
+        found = np.flatnonzero(columns["key"] == np.uint64(key))
+    elif "formula" in columns:
+        found = np.flatnonzero(columns["formula"] == name)
+    else:
+        return []
+    return [_Row({column: values[i] for column, values in columns.items()}) for i in found]
 
 
-def _facts(columns: dict[str, np.ndarray], row: int) -> str:
+def _screened(drawn: list[tuple[str, str, _Row]]) -> str:
+    """Tell of all shards that drew a composition; the verdict is the same in each."""
+    part, generator, row = drawn[0]
+    if len(drawn) == 1:
+        who = f"drawn by {generator} in {part}" if generator else f"drawn in {part}"
+    else:
+        names = " and ".join(sorted({g for _, g, _ in drawn if g}))
+        who = f"drawn in {len(drawn)} shards by {names}, first in {part}"
+    verdict = str(row["verdict"])
+    gap = f", predicted gap {row.gap()}" if row.gap() else ""
+    return f"screen: {who}; {'passed' if verdict == 'passed' else f'turned down: {verdict}'}{gap}"
+
+
+def _visited(row: _Row) -> str:
+    gap = f", {row.gap()}" if row.gap() else ""
+    return f"iteration {row['iteration']} proposed it ({row['source']}): {row['status']}{gap}"
+
+
+def _placed(row: _Row) -> str:
+    return (
+        f"cell of {row['template_formula']} ({row['template_id']}), space group "
+        f"{row['spacegroup']}, {row['n_sites']} sites, distance {row['emd']:.2f}, volume times "
+        f"{row['volume_scale']:.2f}"
+    )
+
+
+def _filtered(row: _Row) -> str:
+    return (
+        f"formation energy {row['formation_energy_eV_per_atom']:.2f} eV/atom "
+        f"({row['energy_scheme']}): {row['status']}, rank {row['rank']}"
+    )
+
+
+def _plainly(row: _Row) -> str:
     facts = []
-    for name, values in columns.items():
-        value = values[row]
+    for name, value in row.items():
         if name in _LONG or value is None or isinstance(value, np.ndarray):
             continue
         text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
         facts.append(text if name == "sentence" else f"{name} {text}")
     return ", ".join(facts) or "here"
+
+
+_SENTENCES: dict[tuple[str, str], Callable[[_Row], str]] = {
+    ("ingest", "initial"): lambda row: f"one of the initial labels, {row.gap()}, {row['origin']}",
+    ("explore", "visited"): _visited,
+    ("screen", "candidates"): lambda row: f"candidate {row['rank']}, score {row['score']:.2f}",
+    ("template", "structures"): _placed,
+    ("filter", "survivors"): _filtered,
+}
 
 
 def _in_ledger(ledger: Ledger, name: str) -> Iterator[str]:

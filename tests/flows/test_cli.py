@@ -125,8 +125,8 @@ def test_why_tells_the_story_of_a_candidate(agd, campaign):
     status, out, _ = agd("why", "Y Sr F5".replace(" ", ""), "--campaign", campaign)
     assert status == 0
     for fact in (
-        "ingest known: a known compound",
-        "screen table shard-0000: verdict passed, band_gap_eV 7.200",
+        "ingest: a known compound",
+        "screen: drawn by matgan in shard-0000; passed, predicted gap 7.20",
         "label: 7.10 +- 0.30 eV, ml (abc), iteration 2",
         "candidate: selected, rank 1",
         "job: EMITTED in handoff/batch-0001/x",
@@ -136,7 +136,7 @@ def test_why_tells_the_story_of_a_candidate(agd, campaign):
 
 def test_why_says_which_rule_a_formula_breaks(agd, campaign):
     _, out, _ = agd("why", "NaCl2", "--campaign", campaign)
-    assert "verdict charge" in out
+    assert "turned down: charge" in out
     assert "rules: " in out
     assert "electronegativity balanced" not in out.splitlines()[-1]
 
