@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from models.latent_pool import PoolShares
+from models.latent_pool import SOURCES, PoolShares
 from structure.composition import keys_of, parse_formulas
 from structure.errors import ConfigError, DataError
 from structure.files import sha256_of
@@ -61,6 +61,23 @@ def test_the_budget_is_spent_on_new_valid_compositions(campaign: Campaign) -> No
     assert len(set(keys.tolist())) == 60
     assert not np.isin(keys, keys_of(parse_formulas(INITIAL).counts)).any()
     assert columns["iteration"].tolist() == [k for k in range(1, 7) for _ in range(10)]
+
+
+def test_the_visited_table_has_the_columns_that_later_stages_read(campaign: Campaign) -> None:
+    columns, _ = visited(campaign, search(campaign, CONFIG.model_copy(update={"budget": 10})))
+    assert list(columns) == [
+        "iteration",
+        "source",
+        "formula",
+        "status",
+        "band_gap_eV",
+        "band_gap_sigma_eV",
+        "utility",
+        "latent",
+    ]
+    assert columns["iteration"].dtype == np.int64
+    assert all(latent.dtype == np.float32 and len(latent) == 8 for latent in columns["latent"])
+    assert set(columns["source"]) <= set(SOURCES)
 
 
 def test_labels_are_the_oracles_and_the_utility_is_the_windows(campaign: Campaign) -> None:
