@@ -10,6 +10,7 @@ shipped oracle), merges the shards, and times each part. smact judges a sample o
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import tempfile
 import time
@@ -25,22 +26,22 @@ from models.generator import load_generator
 from structure.composition import formulas_of, reduce
 from tasks._campaign import Campaign
 from tasks._embedded import shipped
-from tasks._handles import ModelHandle, Window, write_table
+from tasks._handles import ModelHandle, Window, read_table, write_table
 from tasks._outputs import Explored, Ingested, Sampled, ScreenedShard
 from tasks.ingest import IngestConfig, ingest
 from tasks.screen import ScreenConfig, merge_screened, screen_shard
+from tasks.train import TrainConfig
 
 LABELS = 1300  # 300 first labels and a search of 1,000, as in AGD's Exp3
 
 
 def screening_model(campaign: Campaign, ingested: Ingested, seed: int) -> tuple[ModelHandle, float]:
     """Fit the screening model on as many labels as a campaign has; also give the CPU seconds."""
-    from tasks._handles import read_table
-
     columns, counts = read_table(campaign.root, ingested.initial)
     assert counts is not None
     gaps = columns["band_gap_eV"]
-    seconds, model = timed(lambda: BoostingModel.fit(counts, gaps, seed=seed), 1)
+    settings = TrainConfig().screening.boosting
+    seconds, model = timed(lambda: BoostingModel.fit(counts, gaps, settings, seed=seed), 1)
     folder = campaign.root / "models" / "screening"
     saved = model.save(
         folder, trained_on="benchmark", counts=counts, values=gaps, seed=seed, card="# Benchmark\n"
@@ -71,8 +72,6 @@ def drawn(campaign: Campaign, names: list[str], shards: int, seed: int) -> list[
 
 def smact_rate(campaign: Campaign, sampled: Sampled, n: int) -> float:
     """Return how many of the drawn formulas smact judges a second."""
-    from tasks._handles import read_table
-
     _, counts = read_table(campaign.root, sampled.table)
     assert counts is not None
     counts = reduce(counts)
@@ -140,21 +139,21 @@ def report(
     peer: float,
 ) -> None:
     """Write the page."""
-    import json
-
     funnel = json.loads(funnel_text)
     n = 100_000 * options.shards
     total = shard_seconds + merge_seconds
     names = sorted(funnel["steps"][0]["by_generator"])
     names.remove("search")
     validity = funnel["validity"]
+    names_given = " ".join(options.generators)
+    machine = setting(["numpy", "lightgbm", "pyarrow", "smact"])[2]
     lines = [
         "# Screening a million drawn compositions",
         "",
-        *setting(
-            ["numpy", "lightgbm", "pyarrow", "smact"],
-            ["--generators", *options.generators],
-        ),
+        f"Command: `OMP_NUM_THREADS=1 python benchmarks/screening.py --generators {names_given}`.",
+        "",
+        machine.replace(", the least of several runs", "; each part ran once"),
+        "",
         f"{n:,} compositions in {options.shards} shards, window from {options.minimum_gap:g} eV, "
         f"screening model fitted on {LABELS:,} labels ({fit_seconds:.0f} s, not counted below).",
         "",
