@@ -31,8 +31,8 @@ QUEUE = "agd-run"
 SERVE_PORT = 4200
 """Port of `agd serve`, as ``[tool.prefect.api]`` in pyproject.toml tells Prefect's CLI."""
 
-START_LIMIT_S = 180.0
-"""How long a server may take to come up (chosen: 12 to 20 s is usual on two busy cores)."""
+START_LIMIT_S = 600.0
+"""How long a server may take to come up (chosen: 7 to 20 s is usual, minutes on a busy machine)."""
 
 STOP_LIMIT_S = 15.0
 
@@ -118,12 +118,40 @@ def server(project: Path, port: int | None = None, ui: bool = False) -> Iterator
 
 
 def served(project: Path) -> str | None:
-    """Return the API address of this project's `agd serve`, or None if none is up."""
+    """Return the API address of this project's `agd serve`, or None if none is up.
+
+    One that is just starting, or too busy to answer at once, is waited for.
+    """
+    began = time.monotonic()
+    while _locked(project / ".prefect" / "server.lock"):
+        record = _record(project / ".prefect" / "server.json")
+        if record is not None and not record["ui"]:
+            return None
+        if record is not None and _healthy(record["url"]):
+            return str(record["url"])
+        if time.monotonic() - began > START_LIMIT_S:
+            return None
+        time.sleep(0.5)
+    return None
+
+
+def _locked(path: Path) -> bool:
+    if not path.exists():
+        return False
     try:
-        record = json.loads((project / ".prefect" / "server.json").read_text())
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """Return what a server that is up wrote of itself; None before it did."""
+    try:
+        record = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    return record["url"] if record["ui"] and _healthy(record["url"]) else None
+    return record if isinstance(record, dict) else None
 
 
 def deploy(env: Mapping[str, str], project: Path, *names: str) -> None:
