@@ -39,7 +39,7 @@ class TemplateConfig(BaseModel):
     neighbours : int
         Templates tried for a candidate, nearest first, until one can be used.
     minimum_ratio : float
-        Least distance between two atoms over the sum of their covalent radii (chosen: 99.8 % of
+        Least distance between two atoms over the sum of their covalent radii (chosen: 99.7 % of
         Materials Project structures keep 0.7).
     maximum_sites : int
         Larger cells are not used as templates (chosen: DFT on them costs too much).
