@@ -6,7 +6,7 @@ from which the ledger can be rebuilt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from dft_inputs.checks import Judgement
 from dft_inputs.outputs import StepOutput, elastic_tensor, phonon_frequencies
-from dft_inputs.properties import band_gap, elasticity
+from dft_inputs.properties import band_gap, elasticity, hull_distance
 from dft_inputs.references import formation_energy
 from dft_inputs.status import State
 from dft_inputs.ticket import Ticket
@@ -114,6 +114,24 @@ class Result(BaseModel):
             update={
                 "properties": {**self.properties, name: value},
                 "labels": (*self.labels, label),
+            }
+        )
+
+    def with_hull_distance(self, phases: Sequence[tuple[Mapping[str, int], float]]) -> Result:
+        """Return the result with its energy above the hull of competing phases.
+
+        Parameters
+        ----------
+        phases : sequence of (cell, eV/atom)
+            Formation energies of the competing phases, by the same recipe.
+        """
+        name = "energy_above_hull_eV_per_atom"
+        own = self.properties["formation_energy_eV_per_atom"]
+        value = hull_distance(self.cell, own, phases)
+        return self.model_copy(
+            update={
+                "properties": {**self.properties, name: value},
+                "labels": (*self.labels, self._label(name, value)),
             }
         )
 

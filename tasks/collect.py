@@ -26,9 +26,10 @@ from dft_inputs.status import Observation, State, may_become, observe
 from dft_inputs.ticket import Ticket, read_ticket
 from structure.errors import CampaignError, Rejection
 from structure.files import write_json
+from tasks._energies import FORMATION_ENERGY, HULL_DISTANCE, formation_energies, hull_distances
 from tasks._ledger import Ledger
 from tasks._rebuild import rebuild_jobs
-from tasks._results import Result, result_of, result_path
+from tasks._results import Result, result_of
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,14 @@ class _Round:
             return
         self.ledger.set_job_state(id, state, code, story={**job["story"], **story})
         job.update(state=state, code=code, story={**job["story"], **story})
+
+    def complete(self, result: Result) -> None:
+        """Keep a result of before that has learnt something more."""
+        job = self.jobs[result.id]
+        result.write(self.root)
+        story = {**job["story"], **result.facts()}
+        self.ledger.set_job_state(result.id, State.INGESTED, job["code"], result.labels, story)
+        job["story"] = story
 
 
 def campaigns_under(place: Path) -> list[Path]:
@@ -214,7 +223,9 @@ def _collect(
     now = time.time()
     for folder in folders:
         _look_at(this, folder, now, config.stale_after_h * 3600)
-    _add_formation_energies(this)
+    for step in (formation_energies, hull_distances):
+        for result in step(root, jobs):
+            this.complete(result)
     return Collected(
         states=dict(sorted(Counter(job["state"] for job in ledger.jobs()).items())),
         ingested=tuple(this.ingested),
@@ -226,7 +237,7 @@ def _collect(
 
 
 def _count_labels(ledger: Ledger) -> int:
-    names = ("band_gap_eV", "formation_energy_eV_per_atom")
+    names = ("band_gap_eV", FORMATION_ENERGY, HULL_DISTANCE)
     return sum(label.origin == "dft-vasp" for name in names for label in ledger.labels(name))
 
 
@@ -358,28 +369,3 @@ def _set_aside(this: _Round, folder: Path, why: Rejection) -> None:
     if inside:
         folder.rename(target)
     logger.warning("quarantined %s: %s", folder.name, why.sentence)
-
-
-def _add_formation_energies(this: _Round) -> None:
-    """Label what waited for references (code 410) once they are all there."""
-    elements: dict[str, dict[str, float]] = {}
-    for job in this.jobs.values():
-        energy = job["story"].get("dft", {}).get("energy_eV_per_atom")
-        if job["state"] == State.INGESTED and job["story"].get("role") == "reference" and energy:
-            elements.setdefault(job["recipe"], {})[job["formula"]] = energy
-    for id, job in this.jobs.items():
-        story = job["story"]
-        if job["state"] != State.INGESTED or story.get("role") == "reference":
-            continue
-        found = story.get("dft", {})
-        if "formation_energy_eV_per_atom" in found or "energy_eV" not in found:
-            continue
-        if not set(found["cell"]) <= set(elements.get(job["recipe"], {})):
-            continue
-        result = Result.model_validate_json(result_path(this.root, id).read_bytes())
-        complete = result.with_formation_energy(elements[job["recipe"]])
-        if complete is not None:
-            complete.write(this.root)
-            story = {**story, **complete.facts()}
-            this.ledger.set_job_state(id, State.INGESTED, job["code"], complete.labels, story)
-            job["story"] = story

@@ -34,6 +34,7 @@ from dft_inputs.scheduler import ClusterSettings, batch_files
 from structure.errors import CalculationError
 from structure.io import structure_from_json
 from tasks._campaign import Campaign
+from tasks._competing import Competitors
 from tasks._handles import handle_for, read_table
 from tasks._outputs import Filtered, HandedOff, Trained
 
@@ -54,6 +55,9 @@ class HandoffConfig(BaseModel):
         Optional steps of the recipe to include, e.g. ``("06-elastic",)``.
     references : bool
         Emit the elemental references of the batch too, once per recipe.
+    competing_phases : bool
+        Emit the known phases on the hull of each candidate's elements too, as far as the template
+        library has energies, so that collect can tell the distance to the hull.
     cluster : ClusterSettings
         First contents of ``cluster.env``; they can be changed there later.
     """
@@ -63,6 +67,7 @@ class HandoffConfig(BaseModel):
     recipe: str = "agd-paper"
     optional_steps: tuple[str, ...] = ()
     references: bool = True
+    competing_phases: bool = False
     cluster: ClusterSettings = ClusterSettings()
 
     @field_validator("recipe")
@@ -113,10 +118,12 @@ def _hand_off(
     campaign: Campaign, config: HandoffConfig, filtered: Filtered, trained: Trained
 ) -> HandedOff:
     recipe = config.chosen_recipe()
-    jobs, refused = _candidate_jobs(campaign.root, recipe, filtered, trained)
+    competitors = Competitors(campaign, recipe) if config.competing_phases else None
+    jobs, refused = _candidate_jobs(campaign.root, recipe, filtered, trained, competitors)
     references = "references" if config.references and jobs else None
     if references is not None:
-        _emit_references(campaign, config, recipe, jobs)
+        others = competitors.jobs() if competitors else []
+        _emit_references(campaign, config, recipe, jobs, others)
     batch = _emit_batch(campaign.root, config, recipe, jobs, refused, references)
     _record(campaign, [batch.parent, campaign.root / "references"], recipe)
     logger.info("handed off %d jobs in %s", len(jobs), batch.name)
@@ -128,7 +135,11 @@ def _hand_off(
 
 
 def _candidate_jobs(
-    root: Path, recipe: Recipe, filtered: Filtered, trained: Trained
+    root: Path,
+    recipe: Recipe,
+    filtered: Filtered,
+    trained: Trained,
+    competitors: Competitors | None,
 ) -> tuple[list[Job], list[dict[str, str]]]:
     """Prepare a job for every selected survivor; those the recipe cannot ask keep their reason."""
     columns, _ = read_table(root, filtered.survivors)
@@ -142,6 +153,9 @@ def _candidate_jobs(
         story |= {"models": models, "why": _why(story)}
         try:
             structure = structure_from_json(columns["structure_json"][row])
+            if competitors is not None:
+                elements = [e.symbol for e in structure.composition.elements]
+                story["competing"] = [job.ticket.id for job in competitors.of(elements)]
             jobs.append(vasp_job(structure, recipe, formula=formula, story=story))
         except CalculationError as error:
             refused.append({"formula": formula, "code": "job", "sentence": error.what})
@@ -226,11 +240,15 @@ def _shared(
 
 
 def _emit_references(
-    campaign: Campaign, config: HandoffConfig, recipe: Recipe, jobs: Sequence[Job]
+    campaign: Campaign,
+    config: HandoffConfig,
+    recipe: Recipe,
+    jobs: Sequence[Job],
+    others: Sequence[Job],
 ) -> None:
-    """Add the elements of these jobs to the recipe's reference jobs."""
+    """Add the elements of these jobs, and competing phases, to the recipe's reference jobs."""
     elements = sorted({element for job in jobs for element in job.ticket.cell})
-    references = reference_jobs(elements, recipe)
+    references = [*reference_jobs(elements, recipe), *others]
     target = campaign.root / "references"
     manifest = {
         **_recipe_facts(recipe),

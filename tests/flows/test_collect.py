@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tasks.test_collect import calculated, emitted, finished  # noqa: F401
+from tests.tasks.test_collect import calculated, emitted, finished, potcars  # noqa: F401
 
 
 @pytest.mark.flow

@@ -10,15 +10,22 @@ import time
 from pathlib import Path
 
 import pytest
+from pymatgen.core import Structure
 
 from dft_inputs.folder import emitted_jobs
+from dft_inputs.recipes import PAPER
 from dft_inputs.scheduler import ClusterSettings
+from dft_inputs.vasp import potcar_symbols
 from structure.errors import CampaignError
+from structure.library import TemplateLibrary
 from tasks._campaign import Campaign
+from tasks._handles import handle_for
 from tasks._ledger import Ledger
+from tasks._outputs import Ingested
 from tasks._rebuild import rebuild_jobs
 from tasks.collect import CollectConfig, campaigns_under, collect, collect_campaign
 from tasks.handoff import HandoffConfig, hand_off
+from tests.dft_inputs.cells import rocksalt
 from tests.tasks.test_handoff import TRAINED, survivors
 
 FAKE = Path(__file__).parents[1] / "engines" / "fake_vasp"
@@ -37,15 +44,21 @@ def submit(folder: Path, fake: str = "") -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def emitted(tmp_path_factory) -> Path:
+def potcars(tmp_path_factory) -> Path:
+    """A library of stand-in POTCARs."""
+    place = tmp_path_factory.mktemp("potcars")
+    symbols = potcar_symbols(PAPER, ["Mg", "Ca", "Na", "O", "Cl"])
+    subprocess.run([FAKE, "--make-potcars", place, *symbols], check=True)
+    return place
+
+
+@pytest.fixture(scope="session")
+def emitted(potcars, tmp_path_factory) -> Path:
     """A campaign whose three candidates and five references were handed off."""
     place = tmp_path_factory.mktemp("emitted")
     with Campaign(place / "c", {}, 0) as campaign:
-        config = HandoffConfig(cluster=cluster(place / "potcars"))
+        config = HandoffConfig(cluster=cluster(potcars))
         hand_off(campaign, config, survivors(campaign, PAIRS, reserve=0), TRAINED)
-        tickets = [t for t, _ in emitted_jobs(*job_places(campaign.root)).values()]
-    symbols = sorted({s for t in tickets for s in t.potcar_symbols})
-    subprocess.run([FAKE, "--make-potcars", place / "potcars", *symbols], check=True)
     return place / "c"
 
 
@@ -124,6 +137,41 @@ def test_collecting_again_changes_nothing(finished):
     assert not out.ingested
     assert labels(finished) == known
     assert {p: p.read_bytes() for p in (finished / "results").iterdir()} == before
+
+
+def test_the_distance_to_the_hull_comes_with_the_competing_phases(potcars, tmp_path):
+    """NaCl beside its elements only; CaMgO2 against MgO and CaO, which the library knows."""
+    cells = {"MgO": rocksalt(), "CaO": rocksalt("Ca", "O", 4.8)}
+    library = TemplateLibrary.from_structures(cells.items(), dict.fromkeys(cells, -3.0))
+    layered = Structure(
+        [[3.2, 0, 0], [0, 3.2, 0], [0, 0, 4.5]],
+        ["Ca", "Mg", "O", "O"],
+        [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0, 0, 0.5]],
+    )
+    root = tmp_path / "c"
+    with Campaign(root, {}, 0) as campaign:
+        place = campaign.folder("ingest") / "templates.parquet"
+        library.save(place)
+        handle = handle_for(campaign.root, place, len(library), "templates")
+        known = dict.fromkeys(("initial", "known", "manifest", "labels"), handle)
+        fields = {k: v for k, v in known.items() if k in Ingested.model_fields}
+        ingested = Ingested(templates=handle, **fields)
+        campaign.ledger.finish("ingest", "all", ingested.model_dump_json(), 0.0)
+        config = HandoffConfig(cluster=cluster(potcars), competing_phases=True)
+        filtered = survivors(campaign, [("Na", "Cl")], reserve=0, more={"CaMgO2": layered})
+        hand_off(campaign, config, filtered, TRAINED)
+        tickets = emitted_jobs(*job_places(root)).values()
+        assert sorted(t.formula for t, _ in tickets if t.role == "competing") == ["CaO", "MgO"]
+    for place in job_places(root):
+        assert submit(place).returncode == 0
+    collected(root)
+    ledger = Ledger.in_folder(root)
+    found = {x.formula: x.value for x in ledger.labels("energy_above_hull_eV_per_atom")}
+    energy = {x.formula: x.value for x in ledger.labels("formation_energy_eV_per_atom")}
+    ledger.close()
+    assert found["NaCl"] == pytest.approx(energy["NaCl"])
+    parts = (energy["MgO"] + energy["CaO"]) / 2
+    assert found["CaMgO2"] == pytest.approx(energy["CaMgO2"] - parts)
 
 
 def test_formation_energies_wait_for_their_references(finished):
@@ -303,6 +351,7 @@ RUN = """
 import sys
 from pathlib import Path
 from tasks._ledger import Ledger
+from tasks._outputs import Ingested
 from tasks.collect import collect
 root = Path(sys.argv[1])
 import dft_inputs.outputs, pymatgen.io.vasp

@@ -26,16 +26,18 @@ TRAINED = Trained(
 PAIRS = [("Mg", "O"), ("Ca", "O"), ("Sr", "O"), ("Zn", "S"), ("Na", "Cl"), ("K", "F")]
 
 
-def survivors(campaign: Campaign, pairs=PAIRS, reserve: int = 1) -> Filtered:
-    """A survivors table as the filter stage writes it, the last rows in reserve."""
-    n = len(pairs)
+def survivors(campaign: Campaign, pairs=PAIRS, reserve: int = 1, more=None) -> Filtered:
+    """A survivors table as the filter stage writes it, the first rows in reserve."""
     cells = [wurtzite(*p) if "S" in p else rocksalt(*p, edge=5.0) for p in pairs]
+    names = [a + b for a, b in pairs] + list(more or {})
+    cells += list((more or {}).values())
+    n = len(cells)
     table = write_table(
         campaign.root,
         campaign.folder("filter") / "survivors.parquet",
         {
             "rank": np.arange(n, 0, -1),
-            "formula": [a + b for a, b in pairs],
+            "formula": names,
             "generator": ["matgan"] * n,
             "band_gap_eV": np.linspace(4, 7, n),
             "band_gap_sigma_eV": [0.4] * n,
@@ -49,7 +51,7 @@ def survivors(campaign: Campaign, pairs=PAIRS, reserve: int = 1) -> Filtered:
             "status": ["reserve"] * reserve + ["selected"] * (n - reserve),
         },
         "survivors",
-        counts=counts_from([{a: 1, b: 1} for a, b in pairs]),
+        counts=counts_from([c.composition.get_el_amt_dict() for c in cells]),
     )
     return Filtered(survivors=table, rejected=table)
 

@@ -1,0 +1,83 @@
+"""Known phases that candidates compete with: serves handoff.
+
+In: the campaign's template library, as far as it has formation energies. Out: one job for each
+phase on the hull of a candidate's elements, the same question for all candidates of the system.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from dft_inputs.folder import Job, vasp_job
+from dft_inputs.recipe import Recipe
+from dft_inputs.references import competing_phases
+from structure.composition import formulas_of
+from structure.errors import CalculationError, CampaignError
+from structure.library import TemplateLibrary
+from tasks._campaign import Campaign
+from tasks._outputs import Ingested
+
+logger = logging.getLogger(__name__)
+
+
+class Competitors:
+    """Jobs of competing phases, each prepared once.
+
+    Parameters
+    ----------
+    campaign : Campaign
+        Must have finished its ingest stage.
+    recipe : Recipe
+
+    Raises
+    ------
+    CampaignError
+        If the campaign has no template library yet.
+    """
+
+    def __init__(self, campaign: Campaign, recipe: Recipe):
+        ingested = campaign.ledger.finished("ingest", "all")
+        if ingested is None:
+            raise CampaignError(
+                "competing phases come from the template library, and ingest has not made it",
+                where=campaign.root,
+                fix="Run the campaign from its beginning, or set handoff.competing_phases: false.",
+            )
+        templates = Ingested.model_validate_json(ingested).templates
+        self._library = TemplateLibrary.load(templates.open_in(campaign.root))
+        self._recipe = recipe
+        self._systems: dict[tuple[str, ...], list[int]] = {}
+        self._jobs: dict[int, Job | None] = {}
+
+    def of(self, elements: Iterable[str]) -> list[Job]:
+        """Return the jobs of the phases on the hull of these elements, elements left out."""
+        system = tuple(sorted(set(elements)))
+        if system not in self._systems:
+            self._systems[system] = competing_phases(system, self._library)
+        return [job for i in self._systems[system] if (job := self._job(i)) is not None]
+
+    def jobs(self) -> list[Job]:
+        """Return every job asked for so far, once, in the order of the library."""
+        found = (self._jobs[i] for i in sorted(self._jobs))
+        return list({job.ticket.id: job for job in found if job is not None}.values())
+
+    def _job(self, i: int) -> Job | None:
+        if i not in self._jobs:
+            formula = formulas_of(self._library.counts[i : i + 1])[0]
+            story = {
+                "template_id": self._library.ids[i],
+                "known_formation_energy_eV_per_atom": float(self._library.formation_energies[i]),
+            }
+            try:
+                self._jobs[i] = vasp_job(
+                    self._library.structure(i),
+                    self._recipe,
+                    formula=formula,
+                    role="competing",
+                    story=story,
+                )
+            except CalculationError as error:
+                logger.warning("competing phase %s gets no job: %s", formula, error.what)
+                self._jobs[i] = None
+        return self._jobs[i]

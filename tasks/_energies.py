@@ -1,0 +1,66 @@
+"""Energies that need several finished jobs: serve collect.
+
+In: the campaign's jobs as the ledger has them. Out: results that have learnt something more: the
+formation energy once all references are in, the distance to the hull once all competing phases are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dft_inputs.status import State
+from tasks._results import Result, result_path
+
+FORMATION_ENERGY = "formation_energy_eV_per_atom"
+HULL_DISTANCE = "energy_above_hull_eV_per_atom"
+
+Jobs = Mapping[str, Mapping[str, Any]]
+
+
+def formation_energies(root: Path, jobs: Jobs) -> Iterator[Result]:
+    """Yield the results that waited for references (code 410) and need not any more.
+
+    Parameters
+    ----------
+    root : Path
+        Campaign directory.
+    jobs : mapping of str to job
+        As `Ledger.jobs` gives them, by id.
+    """
+    elements: dict[str, dict[str, float]] = {}
+    for job in jobs.values():
+        energy = _found(job).get("energy_eV_per_atom")
+        if energy is not None and job["story"].get("role") == "reference":
+            elements.setdefault(job["recipe"], {})[job["formula"]] = energy
+    for id, job in jobs.items():
+        found = _found(job)
+        if job["story"].get("role") == "reference" or FORMATION_ENERGY in found:
+            continue
+        references = elements.get(job["recipe"], {})
+        if "energy_eV" in found and set(found["cell"]) <= set(references):
+            complete = _result(root, id).with_formation_energy(references)
+            if complete is not None:
+                yield complete
+
+
+def hull_distances(root: Path, jobs: Jobs) -> Iterator[Result]:
+    """Yield the results of candidates whose competing phases are all calculated; see above."""
+    known = {id: _found(job) for id, job in jobs.items() if FORMATION_ENERGY in _found(job)}
+    for id, found in known.items():
+        competing = jobs[id]["story"].get("competing")
+        if competing is None or HULL_DISTANCE in found:
+            continue
+        if all(other in known for other in competing):
+            phases = [(known[o]["cell"], known[o][FORMATION_ENERGY]) for o in competing]
+            yield _result(root, id).with_hull_distance(phases)
+
+
+def _found(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an ingested job found; nothing for any other."""
+    return job["story"].get("dft", {}) if job["state"] == State.INGESTED else {}
+
+
+def _result(root: Path, id: str) -> Result:
+    return Result.model_validate_json(result_path(root, id).read_bytes())
