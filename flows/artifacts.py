@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect.artifacts import (
-    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -26,6 +25,20 @@ from tasks.report.figures import funnel
 
 TABLE_ROWS = 40
 """Most rows of the candidate table (chosen): artifacts lie in Prefect's database."""
+
+
+COLUMNS = {
+    "rank": "rank",
+    "formula": "formula",
+    "status": "status",
+    "band_gap_eV": "gap (eV)",
+    "band_gap_sigma_eV": "+- (eV)",
+    "formation_energy_eV_per_atom": "formation energy (eV/atom)",
+    "generator": "found by",
+    "template_formula": "template",
+    "spacegroup": "space group",
+}
+"""Columns of ``report/candidates.csv`` that the table shows, with their heads."""
 
 
 class Progress:
@@ -72,9 +85,13 @@ def publish(campaign: Campaign, name: str, window: Window, results: Mapping[str,
     page = campaign.root / results["write_report"].page.path
     create_markdown_artifact(funnel_markdown(contents), key="agd-funnel", description=name)
     with (page.parent / "candidates.csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))[:TABLE_ROWS]
-    create_table_artifact(rows, key="agd-candidates", description="best candidates first")
-    create_link_artifact(page.resolve().as_uri(), key="agd-report", link_text=str(page))
+        rows = [{shown: row[c] for c, shown in COLUMNS.items()} for row in csv.DictReader(handle)]
+    create_table_artifact(
+        rows[:TABLE_ROWS], key="agd-candidates", description=f"the best of {len(rows)} candidates"
+    )
+    # Browsers open no file from a page that a server sent, so the path is given to be copied.
+    where = f"The whole report is one file that opens offline:\n\n`{page.resolve()}`\n"
+    create_markdown_artifact(where, key="agd-report", description=name)
 
 
 def funnel_markdown(contents: Contents) -> str:
@@ -83,7 +100,8 @@ def funnel_markdown(contents: Contents) -> str:
     rows = [["step", "compositions", *generators]]
     for step, count, by in contents.steps:
         rows.append([step, f"{count:,}", *(f"{by.get(g, 0):,}" for g in generators)])
-    picture = base64.b64encode(funnel(contents.steps).encode()).decode()
+    drawn = funnel(contents.steps).replace("<svg ", '<svg style="background:white" ', 1)
+    picture = base64.b64encode(drawn.encode()).decode()
     return (
         f"# {contents.name}\n\n{markdown_table(rows)}\n\n"
         f"![funnel](data:image/svg+xml;base64,{picture})\n"
