@@ -14,6 +14,8 @@ from flows.plan import Plan, planned
 from flows.standing import closing_words, standing
 from structure.errors import CampaignError, ConfigError
 from tasks._campaign import BudgetUsed
+from tasks._ledger import Label
+from tasks._story import opened_ledger
 from tests.flows.campaigns import SMALL, fingerprint
 
 pytestmark = pytest.mark.slow
@@ -94,6 +96,29 @@ def test_another_seed_gives_other_candidates(finished, tmp_path):
     root = tmp_path / "other"
     assert run_here(planned("agd-bandgap", str(root), SMALL | {"seed": 2}), None, print) == 0
     assert fingerprint(root)["tables"] != fingerprint(finished)["tables"]
+
+
+def test_the_next_night_starts_from_what_came_back_and_proposes_none_of_it_again(tmp_path):
+    def night():
+        plan = planned("agd-bandgap-overnight", str(tmp_path / "series"), SMALL, nights=True)
+        assert run_here(plan, None, print) == 0
+        return plan.root
+
+    first = night()
+    with opened_ledger(first) as ledger:
+        proposed = {job["formula"] for job in ledger.jobs()}
+        chosen = next(c for c in ledger.candidates() if c.status == "selected").formula
+        (job,) = [job for job in ledger.jobs() if job["formula"] == chosen]
+        found = Label(
+            formula=chosen, property="band_gap_eV", value=6.5, origin="dft-vasp", source="recipe"
+        )
+        ledger.set_job_state(job["id"], "INGESTED", labels=[found])
+    second = night()
+    assert (first.name, second.name) == ("night-0001", "night-0002")
+    with opened_ledger(second) as ledger:
+        inherited = [one for one in ledger.labels("band_gap_eV") if one.origin == "dft-vasp"]
+        assert [(one.formula, one.value) for one in inherited] == [(chosen, 6.5)]
+        assert not proposed & {c.formula for c in ledger.candidates()}
 
 
 def test_a_failure_leaves_the_error_and_the_command_that_goes_on(tmp_path):
