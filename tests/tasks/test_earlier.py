@@ -71,6 +71,20 @@ def test_labels_of_a_model_are_not_carried_over(tmp_path):
     assert not len(earlier_campaigns(tonight(tmp_path), ["../night-0001"]).rows)
 
 
+def test_reference_jobs_are_neither_learned_from_nor_proposed(tmp_path):
+    root = tmp_path / "night-0001"
+    night(root, {"SrYF5": 7.0})
+    with Campaign(root, {"name": root.name}, seed=1) as campaign:
+        campaign.ledger.add_job(
+            "ref", formula="F", batch="references", folder="references/F", recipe="abc", story={}
+        )
+        element = Label(formula="F", property=GAP, value=3.0, origin="dft-vasp", source="abc")
+        campaign.ledger.set_job_state("ref", "INGESTED", labels=[element])
+    found = earlier_campaigns(tonight(tmp_path), ["../night-0001"])
+    assert found.rows.band_gap.tolist() == [7.0]
+    assert found.proposed.tolist() == [key("SrYF5")]
+
+
 def test_no_earlier_campaign_gives_nothing(tmp_path):
     found = earlier_campaigns(tmp_path, [])
     assert not len(found.rows)
