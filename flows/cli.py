@@ -212,3 +212,9 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("agd: stopped; the same command goes on from here", err=True)
         sys.exit(130)
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"agd: unforeseen error: {type(error).__name__}: {error}", err=True)
+        typer.echo("  next:  `agd --debug ...` shows where; please report it.", err=True)
+        sys.exit(70)

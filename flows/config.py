@@ -40,6 +40,9 @@ class CampaignConfig(BaseModel):
         The one seed; every stage part draws from a generator derived from it.
     window : Window
         The band gaps wanted.
+    ledger : str or None
+        SQLAlchemy URL of a database for this campaign's ledger, e.g. PostgreSQL; ``${NAME}`` stands
+        for an environment variable. None: ``ledger.sqlite`` in the campaign directory.
     ingest, train, explore, sample, screen, template, filter, handoff, report
         One section a stage, described beside the stage's code.
     """
@@ -49,6 +52,7 @@ class CampaignConfig(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     seed: int = Field(default=0, ge=0)
     window: Window = Window()
+    ledger: str | None = None
     ingest: IngestConfig = IngestConfig()
     train: TrainConfig = TrainConfig()
     explore: ExploreConfig = ExploreConfig()

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from flows.config import CampaignConfig, validated
-from structure.errors import CampaignError
+from structure.errors import CampaignError, ConfigError
 from tasks._ledger import Ledger
 
 
@@ -34,9 +34,17 @@ def tonight(series: Path, config: CampaignConfig) -> tuple[CampaignConfig, Path]
 
     Raises
     ------
+    ConfigError
+        If the configuration names a database, which serves one campaign only.
     CampaignError
         If the last night's campaign.json is damaged.
     """
+    if config.ledger is not None:
+        raise ConfigError(
+            "the nights of a series cannot share one database",
+            where="ledger",
+            fix="Leave 'ledger' out: each night then keeps its ledger in its own directory.",
+        )
     nights = sorted(p for p in series.glob("night-[0-9][0-9][0-9][0-9]") if p.is_dir())
     begun = [night for night in nights if (night / "campaign.json").exists()]
     if begun and not _finished(begun[-1]):

@@ -113,9 +113,12 @@ def opened(plan: Plan, hours: float | None = None) -> Iterator[Campaign]:
             except BudgetUsed as stop:
                 logger.info("%s", stop)
                 raise
-            except BaseException as error:
+            except Exception as error:
                 logger.error("the run failed: %s", error or type(error).__name__)
                 write_text(failed, _failure(error, plan.again))
+                raise
+            except BaseException:
+                logger.info("stopped; the same command goes on from here")
                 raise
         failed.unlink(missing_ok=True)
 

@@ -62,7 +62,12 @@ class SourceTable:
 
 
 def resolve_path(text: str) -> Path:
-    """Replace each ``${NAME}`` of a configured path by that environment variable.
+    """Return a configured path; see `with_variables` for what it may hold and what is raised."""
+    return Path(with_variables(text)).expanduser()
+
+
+def with_variables(text: str) -> str:
+    """Replace each ``${NAME}`` of a setting by that environment variable.
 
     Raises
     ------
@@ -76,11 +81,11 @@ def resolve_path(text: str) -> Path:
             raise ConfigError(
                 f"the environment variable {match.group(1)} is not set",
                 where=text,
-                fix=f"Run `export {match.group(1)}=FOLDER`, or write the path in full.",
+                fix=f"Run `export {match.group(1)}=...`, or write the value in full.",
             )
         return found
 
-    return Path(_VARIABLE.sub(value, text)).expanduser()
+    return _VARIABLE.sub(value, text)
 
 
 def format_of(path: Path) -> Format:

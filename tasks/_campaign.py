@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from structure.errors import AgdError, CampaignError, ConfigError
-from structure.files import TEMPORARY_PREFIX, write_json
+from structure.files import TEMPORARY_PREFIX, sha256_of, write_json
 from tasks._handles import SCHEMA_VERSION, Handle
 from tasks._ledger import Ledger
 
@@ -47,8 +47,6 @@ class Campaign:
         The whole configuration as JSON-ready data. The first opening freezes it in
         ``campaign.json``; later openings must bring the same one.
     seed : int
-    ledger_url : str, optional
-        SQLAlchemy URL of a ledger elsewhere, e.g. PostgreSQL.
 
     Attributes
     ----------
@@ -61,9 +59,7 @@ class Campaign:
         If another process has the directory open, or another version or configuration made it.
     """
 
-    def __init__(
-        self, root: Path, config: dict[str, Any], seed: int, ledger_url: str | None = None
-    ):
+    def __init__(self, root: Path, config: dict[str, Any], seed: int):
         self.root = root
         self.seed = seed
         self.deadline: float | None = None
@@ -79,7 +75,8 @@ class Campaign:
             ) from error
         try:
             self._freeze(config)
-            self.ledger = Ledger(ledger_url) if ledger_url else Ledger.in_folder(root)
+            self.ledger = Ledger.in_folder(root)
+            self._claim()
         except BaseException:
             self._lock.release()
             raise
@@ -127,6 +124,20 @@ class Campaign:
                 + (f" and {len(changed) - 1} more" if len(changed) > 1 else ""),
                 where=path,
                 fix="Restore the setting, or give a new directory with `--campaign DIR`.",
+            )
+
+    def _claim(self) -> None:
+        """Refuse a ledger that another campaign began: a database serves one campaign."""
+        own = sha256_of(self.root / "campaign.json")
+        found = self.ledger.fact("campaign")
+        if found is None:
+            self.ledger.set_fact("campaign", own)
+        elif found != own:
+            self.ledger.close()
+            raise CampaignError(
+                "the ledger belongs to another campaign",
+                where=self.root / "campaign.json",
+                fix="Give this campaign a database of its own in setting 'ledger'.",
             )
 
     def __enter__(self) -> Campaign:

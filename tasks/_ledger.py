@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from structure.errors import CampaignError, Rejection
 from tasks._handles import SCHEMA_VERSION
+from tasks._sql import durable_sqlite, insert_ignore, ledger_url
 
 Origin = Literal["dft-vasp", "dft-gpaw", "table", "ml"]
 
@@ -175,7 +176,7 @@ class Ledger:
             patience = {"timeout": 60} if url.startswith("sqlite") else {}
             self._engine = sa.create_engine(url, connect_args=patience)
             if patience:
-                sa.event.listen(self._engine, "connect", _durable_sqlite)
+                sa.event.listen(self._engine, "connect", durable_sqlite)
             _METADATA.create_all(self._engine)
         except sa.exc.SQLAlchemyError as error:
             raise CampaignError(
@@ -184,7 +185,7 @@ class Ledger:
                 fix="Check the path or the database URL; `agd doctor` tests it.",
             ) from error
         with self._engine.begin() as connection:
-            _insert_ignore(connection, _FACTS, [{"name": "schema", "value": str(SCHEMA_VERSION)}])
+            insert_ignore(connection, _FACTS, [{"name": "schema", "value": str(SCHEMA_VERSION)}])
         found = self.fact("schema")
         if found != str(SCHEMA_VERSION):
             raise CampaignError(
@@ -195,9 +196,9 @@ class Ledger:
 
     @classmethod
     def in_folder(cls, root: Path) -> Ledger:
-        """Open ``ledger.sqlite`` inside a campaign directory."""
+        """Open the ledger of a campaign directory: ``ledger.sqlite`` in it, or the one it names."""
         root.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{root / 'ledger.sqlite'}")
+        return cls(ledger_url(root))
 
     def close(self) -> None:
         """Give back the connections."""
@@ -233,7 +234,7 @@ class Ledger:
             "finished_at": _now(),
         }
         with self._engine.begin() as connection:
-            _insert_ignore(connection, _STAGES, [row])
+            insert_ignore(connection, _STAGES, [row])
 
     def forget(self, stage: str) -> None:
         """Drop the record that a stage has finished, so that it is done again."""
@@ -252,7 +253,7 @@ class Ledger:
         """Add labels that are not known yet, in one transaction; return how many were new."""
         rows = [{**label.model_dump(), "added_at": _now()} for label in labels]
         with self._engine.begin() as connection:
-            return _insert_ignore(connection, _LABELS, rows)
+            return insert_ignore(connection, _LABELS, rows)
 
     def labels(self, property: str, formula: str | None = None) -> list[Label]:
         """Return labels of one property in the order in which they were added."""
@@ -322,7 +323,7 @@ class Ledger:
             "changed_at": _now(),
         }
         with self._engine.begin() as connection:
-            return _insert_ignore(connection, _JOBS, [row]) == 1
+            return insert_ignore(connection, _JOBS, [row]) == 1
 
     def set_job_state(
         self,
@@ -339,7 +340,7 @@ class Ledger:
         with self._engine.begin() as connection:
             connection.execute(sa.update(_JOBS).where(_JOBS.c.id == id).values(**values))
             rows = [{**label.model_dump(), "added_at": _now()} for label in labels]
-            _insert_ignore(connection, _LABELS, rows)
+            insert_ignore(connection, _LABELS, rows)
 
     def jobs(self, state: str | None = None) -> list[dict[str, Any]]:
         """Return jobs by batch and id, each with its story decoded."""
@@ -371,25 +372,3 @@ class Ledger:
                 {**r._mapping, "metrics": json.loads(r._mapping["metrics"])}
                 for r in connection.execute(sa.select(_MODELS).order_by(_MODELS.c.name))
             ]
-
-
-def _durable_sqlite(connection: Any, _record: Any) -> None:
-    """Use a write-ahead log that survives a power cut."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _insert_ignore(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> int:
-    """Insert rows, leaving out those whose unique key exists; return how many were inserted."""
-    if not rows:
-        return 0
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as pg_insert
-
-        statement: Any = pg_insert(table).on_conflict_do_nothing()
-    else:
-        statement = sa.insert(table).prefix_with("OR IGNORE")
-    before = connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
-    connection.execute(statement, rows)
-    after = connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
-    return after - before

@@ -237,3 +237,17 @@ def test_the_installed_command_answers():
     done = subprocess.run([agd, "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert "doctor" in done.stdout
+
+
+def test_an_error_nobody_foresaw_is_one_line_and_says_how_to_see_more(agd, monkeypatch):
+    import tasks._story
+
+    def broken(*_):
+        raise RuntimeError("the disk caught fire")
+
+    monkeypatch.setattr(tasks._story, "story_of", broken)
+    status, out, err = agd("why", "NaCl", "--campaign", "x")
+    assert status == 70
+    assert "the disk caught fire" in err
+    assert "--debug" in err
+    assert "Traceback" not in out + err

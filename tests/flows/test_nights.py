@@ -4,7 +4,7 @@ import pytest
 
 from flows.config import CampaignConfig, load_config
 from flows.nights import tonight
-from structure.errors import CampaignError
+from structure.errors import CampaignError, ConfigError
 from tasks._campaign import Campaign
 
 
@@ -57,6 +57,12 @@ def test_choosing_tonight_changes_nothing(tmp_path, config):
     before = sorted(tmp_path.rglob("*"))
     assert tonight(tmp_path, config) == tonight(tmp_path, config)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_series_with_one_database_for_all_nights_is_refused(tmp_path):
+    shared = load_config("agd-bandgap-overnight", {"ledger": "sqlite:///shared.sqlite"})
+    with pytest.raises(ConfigError, match="share one database"):
+        tonight(tmp_path, shared)
 
 
 def test_a_damaged_night_is_named(tmp_path, config):

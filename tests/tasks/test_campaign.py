@@ -12,6 +12,7 @@ import pytest
 from structure.errors import CampaignError, ConfigError
 from tasks._campaign import Campaign
 from tasks._handles import Handle, write_table
+from tasks._ledger import Ledger
 from tasks._outputs import Sampled
 
 
@@ -133,3 +134,24 @@ def test_handles_are_found_inside_nested_outputs(tmp_path: Path) -> None:
     handle = Handle(path="a", sha256="b", rows=1, schema_name="c")
     nested = {"x": [Sampled(table=handle, generator="g")], "y": (handle,)}
     assert list(handles_in(nested)) == [handle, handle]
+
+
+def test_a_campaign_keeps_its_ledger_where_its_configuration_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("AGD_HERE", str(tmp_path))
+    config = {"ledger": "sqlite:///${AGD_HERE}/elsewhere.sqlite"}
+    with Campaign(tmp_path / "one", config, seed=1) as campaign:
+        campaign.ledger.set_fact("finished", "yes")
+    assert (tmp_path / "elsewhere.sqlite").exists()
+    assert not (tmp_path / "one" / "ledger.sqlite").exists()
+    assert "${AGD_HERE}" in (tmp_path / "one" / "campaign.json").read_text()
+    again = Ledger.in_folder(tmp_path / "one")
+    assert again.fact("finished") == "yes"
+    again.close()
+
+
+def test_a_database_serves_one_campaign_only(tmp_path):
+    shared = {"ledger": f"sqlite:///{tmp_path / 'shared.sqlite'}"}
+    Campaign(tmp_path / "one", shared, seed=1).close()
+    with pytest.raises(CampaignError, match="another campaign"):
+        Campaign(tmp_path / "two", shared | {"name": "two"}, seed=1)
+    Campaign(tmp_path / "one", shared, seed=1).close()
