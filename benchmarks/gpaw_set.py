@@ -63,7 +63,16 @@ def cost(row: dict) -> float:
     numbers = [Element(symbol).Z for symbol in row["species"]]
     operations = len(spglib.get_symmetry((lattice, row["frac_coords"], numbers))["rotations"])
     volume = abs(np.linalg.det(lattice))
-    return float((points / operations + 30) * volume * (len(numbers) + 2))
+    bands = sum(valence_electrons(symbol) for symbol in row["species"]) / 2 + 8
+    return float((points / operations + 30) * volume * bands)
+
+
+def valence_electrons(symbol: str) -> int:
+    """Return about how many electrons a setup treats: semicore states with metals left of zinc."""
+    element = Element(symbol)
+    if element.block == "p":
+        return element.group - 10 + (10 if element.is_post_transition_metal else 0)
+    return element.group + (8 if element.Z > 10 and element.group < 9 else 2)
 
 
 def is_metallic(row: dict) -> bool:

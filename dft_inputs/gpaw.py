@@ -95,7 +95,7 @@ class Treatment:
     magnetic_moments : tuple of float, optional
         Initial moment of each site, in Bohr magnetons; makes the run spin-polarised.
     time_limit_s : int
-        The worker gives up after this long.
+        The worker gives up after this much CPU time.
     """
 
     kind: Kind = "crystal"

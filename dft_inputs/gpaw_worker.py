@@ -159,8 +159,9 @@ def run(folder: Path) -> dict[str, Any]:
 
     job = json.loads((folder / INPUT).read_text())
     started = time.monotonic()
-    signal.signal(signal.SIGALRM, _ring)
-    signal.alarm(int(job["time_limit_s"]))
+    # CPU time, not the clock: on a shared machine a job is not at fault for waiting.
+    signal.signal(signal.SIGPROF, _ring)
+    signal.setitimer(signal.ITIMER_PROF, job["time_limit_s"])
     result: dict[str, Any] = {"schema": 1, "id": job["id"], "recipe_hash": job["recipe_hash"]}
     try:
         atoms = crystal(job)
@@ -181,7 +182,7 @@ def run(folder: Path) -> dict[str, Any]:
         result |= {
             "status": "failed",
             "code": "110",
-            "sentence": f"GPAW passed the time limit of {job['time_limit_s']} s.",
+            "sentence": f"GPAW passed its limit of {job['time_limit_s']} s of CPU time.",
         }
     except gpaw.KohnShamConvergenceError:
         limit = job["settings"]["most_iterations"]
@@ -191,7 +192,7 @@ def run(folder: Path) -> dict[str, Any]:
             "sentence": f"The density did not converge in {limit} iterations.",
         }
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     result["seconds"] = round(time.monotonic() - started, 1)
     result["gpaw_version"] = gpaw.__version__
     return result
