@@ -45,6 +45,8 @@ class Record:
     kills: int = 0
     campaigns: int = 0
     differing: list[str] = field(default_factory=list)
+    labels_twice: int = 0
+    jobs_twice: int = 0
 
 
 def main() -> int:
@@ -68,6 +70,8 @@ def main() -> int:
             survive(root, seconds, options.kills, rng, record)
             found = fingerprint(root)
             record.differing += [key for key in wanted if found[key] != wanted[key]]
+            record.labels_twice += found["labels asked twice"]
+            record.jobs_twice += found["jobs emitted twice"]
             record.campaigns += 1
             print(f"campaign {record.campaigns}: {record.kills} kills so far", flush=True)
     text = markdown(record, wanted, seconds, options)
@@ -226,13 +230,15 @@ same candidates; no label is asked for twice, no job emitted twice.
 | kills | {record.kills} | 20 |
 | campaigns they fell into, each compared with an undisturbed one | {record.campaigns} | |
 | differences | {len(record.differing)} | 0 |
-| labels asked twice | {wanted["labels asked twice"]} | 0 |
-| jobs emitted twice | {wanted["jobs emitted twice"]} | 0 |
+| compounds that the search labelled twice, in all campaigns | {record.labels_twice} | 0 |
+| job directories with the id of another, in all campaigns | {record.jobs_twice} | 0 |
 
-Verdict: {verdict}. Compared are candidates with their stories, labels, jobs, every file of the job
-directories, the hashes of all stage tables, `candidates.csv`, and that no temporary file is left;
-not the search's summary and the page, which show seconds. Each campaign made {wanted["jobs"]} jobs
-and takes {seconds:.0f} s undisturbed.
+Verdict: {verdict}.
+
+Compared are candidates with their stories, labels, jobs, every file of the job directories, the
+hashes of all stage tables, `candidates.csv`, and that no temporary file is left; not the search's
+summary and the page, which show seconds. Each campaign makes {wanted["jobs"]} jobs and takes
+{seconds:.0f} s undisturbed.
 
 What the campaign's log was about when the kill came:
 
