@@ -11,18 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from structure.composition import keys_of
+from structure.elements import columns
 from structure.known import contains
 from structure.validity import STRICT, RuleSet, neutral, valid
 
 EMPTY, KNOWN, SINGLE = "empty", "known", "single-element"
 TOO_MANY_ATOMS, TOO_MANY_ELEMENTS = "too-many-atoms", "too-many-elements"
-TOO_MANY_OF_ONE = "too-many-of-one"
+TOO_MANY_OF_ONE, EXCLUDED = "too-many-of-one", "excluded-element"
 CHARGE, ELECTRONEGATIVITY = "charge", "electronegativity"
 
 CODES: tuple[str, ...] = (
     EMPTY,
     KNOWN,
     SINGLE,
+    EXCLUDED,
     TOO_MANY_ELEMENTS,
     TOO_MANY_ATOMS,
     TOO_MANY_OF_ONE,
@@ -34,17 +36,20 @@ CODES: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class SizeLimit:
-    """Largest compositions that go on (AGD sec. 2.3).
+    """Compositions that go on: not too large (AGD sec. 2.3), and without elements nobody wants.
 
     Attributes
     ----------
     atoms, elements, of_each : int
         Most atoms, elements, and atoms of one element in the reduced formula.
+    excluded : tuple of str
+        Elements that may not occur.
     """
 
     atoms: int = 20
     elements: int = 5
     of_each: int = 7
+    excluded: tuple[str, ...] = ()
 
 
 def sift(
@@ -75,6 +80,7 @@ def sift(
         (EMPTY, atoms == 0),
         (KNOWN, contains(known, keys_of(counts))),
         (SINGLE, elements == 1),
+        (EXCLUDED, counts[:, columns(limit.excluded)].any(axis=1)),
         (TOO_MANY_ELEMENTS, elements > limit.elements),
         (TOO_MANY_ATOMS, atoms > limit.atoms),
         (TOO_MANY_OF_ONE, counts.max(axis=1, initial=0) > limit.of_each),

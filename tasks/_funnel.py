@@ -22,8 +22,14 @@ VALID_STEP = "unique, novel and valid"
 _STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("unique and novel", (sieve.KNOWN,)),
     (
-        "within the size rules",
-        (sieve.SINGLE, sieve.TOO_MANY_ELEMENTS, sieve.TOO_MANY_ATOMS, sieve.TOO_MANY_OF_ONE),
+        "of allowed size and elements",
+        (
+            sieve.SINGLE,
+            sieve.EXCLUDED,
+            sieve.TOO_MANY_ELEMENTS,
+            sieve.TOO_MANY_ATOMS,
+            sieve.TOO_MANY_OF_ONE,
+        ),
     ),
     ("charge neutral", (sieve.CHARGE,)),
     (VALID_STEP, (sieve.ELECTRONEGATIVITY,)),

@@ -13,10 +13,11 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from models.prediction import PropertyModel, load_property_model
 from structure.composition import first_of_each, formulas_of, keys_of, reduce
+from structure.elements import INDEX
 from structure.errors import DataError
 from structure.files import write_json
 from structure.known import contains, union
@@ -43,6 +44,8 @@ class ScreenConfig(BaseModel):
     ----------
     max_atoms, max_elements, max_of_each : int
         Largest reduced formula that goes on (AGD sec. 2.3).
+    excluded_elements : tuple of str
+        Elements that no candidate may have, e.g. ``(H, Be)``.
     rules : RuleSet
         Chemical validity. Default: charge neutral and electronegativity balanced, no alloys.
     caution : float
@@ -59,15 +62,26 @@ class ScreenConfig(BaseModel):
     max_atoms: int = Field(default=20, ge=2)
     max_elements: int = Field(default=5, ge=2)
     max_of_each: int = Field(default=7, ge=1)
+    excluded_elements: tuple[str, ...] = ()
     rules: RuleSet = STRICT
     caution: float = Field(default=1.0, ge=0)
     limit: int = Field(default=2000, ge=1)
     validity_sample: int = Field(default=10_000, ge=100)
 
+    @field_validator("excluded_elements")
+    @classmethod
+    def _are_elements(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [symbol for symbol in symbols if symbol not in INDEX]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is not an element symbol from H to Lr")
+        return tuple(dict.fromkeys(symbols))
+
     @property
     def size(self) -> SizeLimit:
         """The size rules."""
-        return SizeLimit(self.max_atoms, self.max_elements, self.max_of_each)
+        return SizeLimit(
+            self.max_atoms, self.max_elements, self.max_of_each, self.excluded_elements
+        )
 
 
 def screen_shard(

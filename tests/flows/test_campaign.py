@@ -185,12 +185,13 @@ class TestThroughPrefect:
     @pytest.mark.usefixtures("run")
     def test_artifacts_show_the_funnel_the_candidates_and_the_report(self, client):
         by_key = {a.key: a for a in client.read_artifacts() if a.key}
-        assert {"agd-funnel", "agd-candidates", "agd-report", "agd-progress"} <= set(by_key)
+        assert {"agd-funnel", "agd-candidates", "agd-report"} <= set(by_key)
         assert "| step |" in by_key["agd-funnel"].data
         assert "index.html" in by_key["agd-report"].data
         rows = json.loads(by_key["agd-candidates"].data)
         assert 0 < len(rows) < 50
         assert by_key["agd-progress"].data == 100.0
+        assert by_key["agd-explore"].data == 100.0
 
     def test_a_failing_run_fails_with_the_message(self, prefect_server, tmp_path):
         from flows.campaign import agd

@@ -36,6 +36,12 @@ def test_limits_are_the_ones_given() -> None:
     assert _sift(["SrYF5"], elements=2) == ["too-many-elements"]
 
 
+def test_an_excluded_element_is_named_as_the_reason() -> None:
+    without_fluorine = SizeLimit(excluded=("H", "F"))
+    counts = parse_formulas(["SrYF5", "SrTiO3"]).counts
+    assert sift(counts, NOTHING, without_fluorine).tolist() == ["excluded-element", ""]
+
+
 def test_a_row_without_atoms_is_empty() -> None:
     assert sift(np.zeros((1, 103), dtype=np.int16), NOTHING, SizeLimit()).tolist() == ["empty"]
 

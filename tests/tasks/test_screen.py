@@ -164,7 +164,7 @@ def test_the_funnel_counts_every_step_by_generator_and_each_compound_once(bench:
         "with atoms": {"matgan": 9, "search": 2, "sequence": 4},
         "unique": {"matgan": 7, "search": 2, "sequence": 2},
         "unique and novel": {"matgan": 6, "search": 2, "sequence": 2},
-        "within the size rules": {"matgan": 5, "search": 2, "sequence": 2},
+        "of allowed size and elements": {"matgan": 5, "search": 2, "sequence": 2},
         "charge neutral": {"matgan": 4, "search": 2, "sequence": 2},
         VALID_STEP: {"matgan": 3, "search": 2, "sequence": 2},
         "in the gap window": {"matgan": 2, "search": 1, "sequence": 1},
