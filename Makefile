@@ -27,8 +27,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# One benchmark, e.g. `make bench BENCH=kills`; each writes docs/results/<name>.md.
 bench: $(INSTALLED)
-	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
+	@test -n "$(BENCH)" || { echo "name one with BENCH=...:"; ls benchmarks | sed -n 's/\.py$$//p'; exit 2; }
+	$(BIN)/python benchmarks/$(BENCH).py $(ARGS)
 
 install: $(INSTALLED)
 

@@ -42,19 +42,15 @@ COLUMNS = {
 
 
 class Progress:
-    """The share of stage runs that are done, as a progress artifact."""
+    """A progress bar on the page of the run that makes it."""
 
-    def __init__(self, steps: int):
-        self._steps, self._done = steps, 0
-        self._id: Any = create_progress_artifact(
-            progress=0.0, key="agd-progress", description="campaign"
-        )
+    def __init__(self, key: str, description: str):
+        self._id: Any = create_progress_artifact(progress=0.0, key=key, description=description)
 
-    def advance(self, finished: str) -> None:
-        """Count one more stage run."""
-        self._done += 1
-        share = min(100.0 * self._done / self._steps, 100.0)
-        update_progress_artifact(self._id, progress=share, description=f"{finished} done")
+    def show(self, share: float, description: str) -> None:
+        """Show a share between 0 and 1, and a few words on it."""
+        percent = min(max(100.0 * share, 0.0), 100.0)
+        update_progress_artifact(self._id, progress=percent, description=description)
 
 
 def publish(campaign: Campaign, name: str, window: Window, results: Mapping[str, Any]) -> None:

@@ -77,7 +77,8 @@ class AsTasks:
 
     def __init__(self, campaign: Campaign, steps: int):
         self._campaign = campaign
-        self._progress = Progress(steps)
+        self._progress = Progress("agd-progress", "campaign")
+        self._steps, self._done = steps, 0
         self.results: dict[str, Any] = {}
 
     def __call__(self, stage: Callable[..., Output], *inputs: Any) -> Output:
@@ -88,7 +89,8 @@ class AsTasks:
         else:
             output = self._task(stage, name, inputs)(list(inputs))
         self.results[name] = output
-        self._progress.advance(name)
+        self._done += 1
+        self._progress.show(self._done / self._steps, f"{name} done")
         return output
 
     def _task(

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -87,7 +87,7 @@ def load_config(source: str, overrides: Mapping[str, Any] | None = None) -> Camp
     """
     text, place = _read(source)
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, Loader=_StrictLoader)
     except yaml.YAMLError as error:
         raise ConfigError(
             f"the file is not valid YAML: {' '.join(str(error).split())}",
@@ -159,8 +159,26 @@ def valid_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from valid_keys(section, f"{prefix}{name}.")
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping; merged keys (``<<``) may be given again."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is given twice", key.start_mark
+                )
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _section(annotation: Any) -> type[BaseModel] | None:
-    """Return a setting's model if it has settings of its own."""
+    """Return a setting's model if it has settings of its own, or is a list of such."""
+    if get_origin(annotation) is tuple:
+        annotation = get_args(annotation)[0]
     nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
     return annotation if nested else None
 
@@ -171,8 +189,10 @@ def _keys(document: Mapping[str, Any], model: type[BaseModel], prefix: str = "")
         yield f"{prefix}{name}"
         field = model.model_fields.get(str(name))
         section = _section(field.annotation) if field is not None else None
-        if section is not None and isinstance(value, Mapping):
-            yield from _keys(value, section, f"{prefix}{name}.")
+        if section is not None:
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, Mapping):
+                    yield from _keys(item, section, f"{prefix}{name}.")
 
 
 def _nearest(key: str, known: list[str]) -> str:
@@ -192,6 +212,11 @@ def _nearest(key: str, known: list[str]) -> str:
 def _complaint(error: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in error["loc"]) or "the file"
     message = error["msg"].removeprefix("Value error, ")
+    if error["type"] in ("model_type", "model_attributes_type", "tuple_type"):
+        kind = "a list" if error["type"] == "tuple_type" else "a section of settings"
+        return f"'{place}' is {error['input']!r}, and must be {kind}"
+    if error["type"] == "value_error" and isinstance(error["input"], Mapping):
+        return f"'{place}': {message}"
     if error["type"] == "missing":
         return f"'{place}' is missing"
     if error["type"] == "extra_forbidden":

@@ -1,7 +1,7 @@
 """Sub-flow ``agd-explore``: the active-learning loop as a run of its own within a campaign's run.
 
 In: an open campaign. Out: a runner of the explore stage that Prefect shows beside the other stages,
-with its iterations in its log.
+with its iterations in its log and its labels as a progress bar.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from typing import Any
 
 from prefect import flow
 
+from flows.artifacts import Progress
 from tasks._campaign import Campaign
 from tasks._outputs import Explored
+from tasks.explore import Progress as SearchProgress
 from tasks.explore import explore
 
 
@@ -25,7 +27,13 @@ def as_subflow(campaign: Campaign) -> Callable[..., Explored]:
 
     @flow(name="agd-explore", flow_run_name="explore", persist_result=False)
     def run_explore(inputs: list[Any]) -> Explored:
-        return explore(campaign, *inputs)
+        bar = Progress("agd-explore", "search")
+
+        def show(now: SearchProgress) -> None:
+            text = f"{now.calls} of {now.budget} labels, best gap {now.best_gap_eV:.2f} eV"
+            bar.show(now.calls / now.budget, text)
+
+        return explore(campaign, *inputs, progress=show)
 
     def run(*inputs: Any) -> Explored:
         return run_explore(list(inputs))

@@ -40,7 +40,11 @@ def rewrite_report(root: Path) -> Path:
     path = root / "campaign.json"
     try:
         frozen = json.loads(path.read_text())["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
+        raise CampaignError(
+            "campaign.json is damaged", where=path, fix="Restore it from a copy."
+        ) from error
+    except OSError as error:
         raise CampaignError(
             "this is no campaign directory", where=path, fix="Name one, e.g. campaigns/agd-bandgap."
         ) from error
