@@ -79,7 +79,7 @@ class ExploreConfig(BaseModel):
     kappa: float = Field(default=KAPPA, ge=0)
     xi: float = Field(default=XI, ge=0)
     refit_every: int = Field(default=REFIT_EVERY, ge=1)
-    pool_size: int = Field(default=2000, ge=1)
+    pool_size: int = Field(default=6000, ge=1)
     shares: PoolShares = PoolShares()
     decode_first: bool = True
     surrogate_inputs: Literal["descriptors", "encoded", "proposed"] = "descriptors"
