@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from structure.errors import CampaignError, Rejection
 from tasks._handles import SCHEMA_VERSION
-from tasks._sql import durable_sqlite, insert_ignore, ledger_url
+from tasks._sql import durable_sqlite, insert_ignore, ledger_url, refuse_unusable
 
 Origin = Literal["dft-vasp", "dft-gpaw", "table", "ml"]
 
@@ -177,10 +177,11 @@ class Ledger:
             self._engine = sa.create_engine(url, connect_args=patience)
             if patience:
                 sa.event.listen(self._engine, "connect", durable_sqlite)
+            sa.event.listen(self._engine, "handle_error", refuse_unusable)
             _METADATA.create_all(self._engine)
         except sa.exc.SQLAlchemyError as error:
             raise CampaignError(
-                f"the ledger cannot be opened: {error}",
+                f"the ledger cannot be opened: {getattr(error, 'orig', None) or error}",
                 where=url.split("@")[-1],
                 fix="Check the path or the database URL; `agd doctor` tests it.",
             ) from error

@@ -12,7 +12,25 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from structure.errors import CampaignError
 from structure.tables import with_variables
+
+_AGAIN = (
+    "Restore it from a copy; or delete it, take the job directories back in with "
+    "`agd collect DIR --rebuild`, and repeat the campaign's `agd run` command, which does the "
+    "rest again."
+)
+
+_REMEDIES = {
+    "malformed": _AGAIN,
+    "not a database": _AGAIN,
+    "is full": "Free disk space, then run the same command again.",
+    "i/o error": "Check the disk and its free space, then run the same command again.",
+    "readonly": "Correct the permissions of the file and its folder, then run it again.",
+    "unable to open": "Correct the permissions of the file and its folder, then run it again.",
+    "is locked": "Wait until the program that has it open ends, then run the same command again.",
+}
+"""What to do about a ledger, by a part of SQLite's message."""
 
 
 def ledger_url(root: Path) -> str:
@@ -38,6 +56,23 @@ def durable_sqlite(connection: Any, _record: Any) -> None:
     """Use a write-ahead log that survives a power cut."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def refuse_unusable(context: sa.engine.ExceptionContext) -> None:
+    """Turn what SQLite says of a damaged, full or forbidden file into an error with a next step.
+
+    Raises
+    ------
+    CampaignError
+        Instead of SQLAlchemy's own, so that it comes out the same wherever the ledger is used.
+    """
+    message = str(context.original_exception)
+    for part, remedy in _REMEDIES.items():
+        if part in message.lower():
+            database = context.engine.url.database if context.engine is not None else None
+            raise CampaignError(
+                f"the ledger cannot be used: {message}", where=database, fix=remedy
+            ) from context.original_exception
 
 
 def insert_ignore(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> int:

@@ -19,6 +19,7 @@ from structure.errors import CampaignError, DataError
 from structure.validity import explain
 from tasks._handles import Handle, read_table
 from tasks._ledger import Ledger
+from tasks._sql import ledger_url
 
 _LONG = ("latent", "structure_json", "key", "formula", "counts")
 """Columns that are not for reading."""
@@ -31,13 +32,21 @@ def opened_ledger(root: Path) -> Iterator[Ledger]:
     Raises
     ------
     CampaignError
-        If the directory is no campaign.
+        If the directory is no campaign or its ledger is gone.
     """
     if not (root / "campaign.json").exists():
         raise CampaignError(
             "this is no campaign directory",
             where=root,
             fix="Name one that `agd run` made, e.g. campaigns/agd-bandgap.",
+        )
+    if (url := ledger_url(root)).startswith("sqlite:///") and not Path(url[10:]).exists():
+        raise CampaignError(
+            "the ledger of the campaign is gone",
+            where=url[10:],
+            fix="Restore it from a copy; or take the job directories back in with "
+            "`agd collect DIR --rebuild` and repeat the campaign's `agd run` command, which does "
+            "the rest again.",
         )
     ledger = Ledger.in_folder(root)
     try:

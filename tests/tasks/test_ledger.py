@@ -139,5 +139,19 @@ def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_text("not a database, but long enough to be read as one")
-    with pytest.raises(CampaignError, match="cannot be opened"):
+    with pytest.raises(CampaignError, match="cannot be used: file is not a database"):
         Ledger.in_folder(tmp_path)
+
+
+def test_a_ledger_damaged_inside_says_how_to_make_it_again(tmp_path: Path) -> None:
+    ledger = Ledger.in_folder(tmp_path)
+    ledger.add_labels([Label(formula="NaCl", property="band_gap_eV", value=5.0, origin="ml",
+                             source="x")])  # fmt: skip
+    ledger.close()
+    file = tmp_path / "ledger.sqlite"
+    content = bytearray(file.read_bytes())
+    for page in range(4096, len(content), 4096):
+        content[page : page + 1500] = b"\xaa" * 1500
+    file.write_bytes(bytes(content))
+    with pytest.raises(CampaignError, match=r"malformed[\s\S]*--rebuild"):
+        Ledger.in_folder(tmp_path).labels("band_gap_eV")
