@@ -105,10 +105,12 @@ class Campaign:
             return
         try:
             found = json.loads(path.read_text())
-            version = found["schema_version"]
+            version, begun = found["schema_version"], found["config"]
         except (ValueError, KeyError, TypeError) as error:
             raise CampaignError(
-                "campaign.json is damaged", where=path, fix="Restore it or start a new campaign."
+                "campaign.json is damaged",
+                where=path,
+                fix="Restore it, or start a new campaign in another directory.",
             ) from error
         if version != SCHEMA_VERSION:
             raise CampaignError(
@@ -117,7 +119,7 @@ class Campaign:
                 where=path,
                 fix="Use the release that made it, or start a new campaign directory.",
             )
-        changed = sorted(_differences(found["config"], json.loads(json.dumps(config))))
+        changed = sorted(_differences(begun, json.loads(json.dumps(config))))
         if changed:
             raise ConfigError(
                 f"the configuration differs from the one this campaign began with: {changed[0]}"

@@ -96,7 +96,7 @@ def test_a_campaign_of_another_version_is_refused(tmp_path: Path) -> None:
         Campaign(tmp_path, {}, 1)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"config": {}}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"config": {}}', '{"schema_version": 1}'])
 def test_a_damaged_campaign_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "campaign.json").write_text(content)
     with pytest.raises(CampaignError, match="damaged"):
