@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from structure.composition import N_ELEMENTS
 from structure.errors import CampaignError, DataError
@@ -71,8 +71,8 @@ class Window(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    minimum_eV: float = 5.0
-    maximum_eV: float | None = None
+    minimum_eV: float = Field(default=5.0, allow_inf_nan=False)
+    maximum_eV: float | None = Field(default=None, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _ordered(self) -> Window:
