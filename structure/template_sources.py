@@ -182,7 +182,8 @@ def _jsonl_row(line: str, place: str) -> tuple[str, Template | Rejection]:
             float("nan") if energy is None else float(energy),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return place, Rejection("row", f"{place} is not a structure: {error!r}")
+        what = f"it has no {error}" if isinstance(error, KeyError) else repr(error)
+        return place, Rejection("row", f"{place} is not a structure: {what}")
     return id, _template(id, row)
 
 

@@ -216,13 +216,25 @@ def read_rows(config: SourceConfig, number: int) -> SourceRows:
         Refused(config.name, table.records[i], text, why) for i, text, why in parsed.rejections
     ]
     if not len(parsed.rows):
-        why = f": {parsed.rejections[0][2].sentence}" if parsed.rejections else ""
+        if not parsed.rejections:
+            raise DataError(
+                f"no record of the source can be read: {refused[0].why.sentence}",
+                where=path,
+                fix="Check 'format', and open the files with the program that made them.",
+            )
         raise DataError(
-            f"no formula of the source can be used{why}",
+            f"no formula of the source can be used: {parsed.rejections[0][2].sentence}",
             where=path,
             fix="Check 'columns.formula', or set 'round_fractions: true'.",
         )
     gaps, energies, bad = _values(config, table, parsed.rows, parsed.cell_atoms, path)
+    if "labels" in config.roles and not np.isfinite(gaps).any():
+        raise DataError(
+            f"none of the {len(gaps)} records has a band gap that can be used; the first, "
+            f"{bad[0].text}: {bad[0].why.sentence}",
+            where=path,
+            fix="Check 'columns.band_gap' and that its entries are numbers like 1.25.",
+        )
     refused += bad
     record = np.array(table.records, dtype=np.int64)[parsed.rows]
     ids = [str(i) for i in table.columns.get("id", table.records)]

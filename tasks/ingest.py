@@ -138,7 +138,7 @@ def _ingest(campaign: Campaign, config: IngestConfig) -> Ingested:
     pool = _labelled(config, sources, known, library, campaign.seed_of("ingest", "embedded"))
     pool, steps, dropped = _apply_rules(pool, config.rules)
     refused += dropped
-    chosen = _choose(pool.rows, config.initial, campaign.generator("ingest", "initial"))
+    chosen = _choose(pool.rows, config.initial, campaign.generator("ingest", "initial"), steps)
     initial = _Pool(pool.rows.take(chosen), pool.names, pool.origins)
     earlier = earlier_campaigns(campaign.root, config.earlier)
     initial, pool = _with_earlier(initial, earlier), _with_earlier(pool, earlier)
@@ -210,7 +210,11 @@ def _templates(
         refused += [Refused(source.name, 0, id, why) for id, why in part.rejected]
         if not len(part):
             why = f": {part.rejected[0][1].sentence}" if part.rejected else ""
-            raise DataError(f"no structure of the source can be used{why}", where=source.path)
+            raise DataError(
+                f"no structure of the source can be used{why}",
+                where=source.path,
+                fix="Correct the source, or take 'templates' out of its roles.",
+            )
         parts.append(part)
     if not parts:
         library = embedded_templates(config.embedded)
@@ -279,7 +283,10 @@ def _by_source(names: Sequence[str], numbers: np.ndarray) -> dict[str, int]:
 
 
 def _choose(
-    rows: LabelledRows, config: InitialConfig, generator: np.random.Generator
+    rows: LabelledRows,
+    config: InitialConfig,
+    generator: np.random.Generator,
+    steps: Sequence[dict[str, Any]],
 ) -> np.ndarray:
     """Return the rows to start from, rising."""
     below = np.inf if config.maximum_eV is None else config.maximum_eV
@@ -289,7 +296,8 @@ def _choose(
         limit = "" if config.maximum_eV is None else f" with gaps below {config.maximum_eV:g} eV"
         raise DataError(
             f"the campaign starts from {wanted} labelled compounds{limit}, the data have "
-            f"{len(eligible)} after the rules",
+            f"{len(eligible)} after the rules"
+            + "".join(f"; {s['rule']} removed {s['removed']:,}" for s in steps if s["removed"]),
             where="ingest.initial",
             fix="Lower 'count', set 'rule: all', relax 'ingest.rules' or add a source.",
         )
