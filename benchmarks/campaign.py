@@ -44,7 +44,8 @@ def tree_memory_gb(pid: int) -> float:
 def measure(name: str, campaign: Path, extra: list[str]) -> dict[str, object]:
     """Run one campaign from nothing; return what it took and what it made."""
     shutil.rmtree(campaign, ignore_errors=True)
-    command = [sys.executable, "-m", "flows.cli", "run", name, "--campaign", str(campaign), *extra]
+    agd = str(Path(sys.executable).with_name("agd"))
+    command = [agd, "run", name, "--campaign", str(campaign), *extra]
     load = os.getloadavg()[0]
     began, peak = time.monotonic(), 0.0
     running = subprocess.Popen(command, cwd=ROOT)
