@@ -143,7 +143,7 @@ def collect(
         typer.Option("--from", help="Folder with job directories that came back elsewhere."),
     ] = None,
     stale_hours: Annotated[
-        float, typer.Option(help="Silence after which a running job is called stale.")
+        float, typer.Option(min=0.01, help="Silence after which a running job is called stale.")
     ] = 12.0,
     rebuild: Annotated[
         bool, typer.Option(help="First give the ledger what lies in the folders.")

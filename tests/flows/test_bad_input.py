@@ -216,3 +216,9 @@ def test_a_campaign_directory_that_cannot_be_made_is_named(agd):
     status, _, err = agd("run", "--local", "--campaign", "file/inside")
     assert status == 5
     assert "--campaign DIR" in err
+
+
+def test_a_silence_below_zero_is_refused_as_an_option(agd, begun):
+    status, _, err = agd("collect", begun, "--stale-hours", "-5")
+    assert status == 2
+    assert "--stale-hours" in err
