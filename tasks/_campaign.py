@@ -73,6 +73,12 @@ class Campaign:
                 where=root,
                 fix="Wait until it ends; `agd status` shows how far it is.",
             ) from error
+        except OSError as error:
+            raise CampaignError(
+                f"the campaign directory cannot be written: {error.strerror}",
+                where=root,
+                fix="Correct its permissions, or choose a writable place with `--campaign DIR`.",
+            ) from error
         try:
             self._freeze(config)
             self.ledger = Ledger.in_folder(root)

@@ -155,3 +155,9 @@ def test_a_database_serves_one_campaign_only(tmp_path):
     with pytest.raises(CampaignError, match="another campaign"):
         Campaign(tmp_path / "two", shared | {"name": "two"}, seed=1)
     Campaign(tmp_path / "one", shared, seed=1).close()
+
+
+def test_a_directory_in_which_nothing_can_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "campaign.lock").mkdir()
+    with pytest.raises(CampaignError, match=r"cannot be written[\s\S]*permissions"):
+        Campaign(tmp_path, {}, 1)
