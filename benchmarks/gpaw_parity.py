@@ -180,10 +180,13 @@ def main() -> None:
             "",
             *energies,
             "",
-            "The Materials Project adds empirical corrections to compounds of O, S, halogens, N "
-            "and H and mixes PBE with PBE+U, so these classes differ by construction; the class "
-            "without them is the fair comparison. The elements' states are those of "
+            "The Materials Project corrects compounds of these anions, or the energies of their "
+            "gases, empirically and mixes PBE with PBE+U, so these classes differ by construction; "
+            "the class without them is the fair comparison. The elements' states are those of "
             "`dft_inputs/references.py`.",
+            "",
+            "The aim was 300 compounds with a median gap difference of at most 0.15 eV. The "
+            f"difference is met; the number is {len(rows)}, because the core was shared.",
             "",
             "![Gaps and formation energies, ours over the published ones](gpaw_parity.png)",
             "",
