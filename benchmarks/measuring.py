@@ -44,7 +44,7 @@ def data_folder(given: Path | None) -> Path:
 def setting(packages: Sequence[str]) -> list[str]:
     """Return the lines that say how and where a benchmark ran."""
     name = Path(sys.argv[0]).name
-    command = f"OMP_NUM_THREADS=1 python benchmarks/{name} --data \"$AGD_DATA_DIR\""
+    command = f'OMP_NUM_THREADS=1 python benchmarks/{name} --data "$AGD_DATA_DIR"'
     versions = ", ".join(f"{p} {version(p)}" for p in packages)
     return [
         f"Command: `{command}`.",
