@@ -39,18 +39,28 @@ def _with_bare_names(original: Callable[..., Awaitable[Any]]) -> Callable[..., A
     With several of that name, Prefect's own answer (it wants ``flow/deployment``) stands.
     """
 
+    async def among_all(client: Any, name: str) -> Any:
+        from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+        from prefect.exceptions import ObjectNotFound
+
+        named = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
+        found = await client.read_deployments(deployment_filter=named, limit=2)
+        if not found:
+            raise ObjectNotFound(http_exc=LookupError(f"no deployment is named {name!r}"))
+        return found[0] if len(found) == 1 else await original(client, name)
+
     @functools.wraps(original)
     async def read_deployment_by_name(self: Any, name: str) -> Any:
-        if "/" not in name:
-            from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
-            from prefect.exceptions import ObjectNotFound
+        from httpx import ConnectError
 
-            named = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
-            found = await self.read_deployments(deployment_filter=named, limit=2)
-            if len(found) == 1:
-                return found[0]
-            if not found:
-                raise ObjectNotFound(http_exc=LookupError(f"no deployment is named {name!r}"))
-        return await original(self, name)
+        try:
+            return await (original(self, name) if "/" in name else among_all(self, name))
+        except ConnectError:
+            # Prefect prints a long traceback here; this is the first thing a newcomer meets.
+            raise SystemExit(
+                f"no Prefect server answers at {self.api_url}\n"
+                "  next:  keep one up with `make serve` in another terminal, "
+                "or run a campaign with its own server: `make campaign`"
+            ) from None
 
     return read_deployment_by_name

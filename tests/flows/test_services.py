@@ -74,6 +74,15 @@ def test_a_bare_name_nobody_deployed_is_not_found(server, project):
     assert "not found" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("name", ["agd-bandgap", "agd/agd-bandgap"])
+def test_without_a_server_the_command_says_how_to_start_one(server, project, name):
+    nowhere = f"http://127.0.0.1:{services._checked_port(None)}/api"
+    done = prefect(server | {"PREFECT_API_URL": nowhere}, project, "deployment", "run", name)
+    assert done.returncode == 1
+    assert "make serve" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_without_the_plugin_prefect_wants_the_portable_name(server, project):
     done = prefect(
         server | {"PREFECT_PLUGINS_ENABLED": "false"}, project, "deployment", "run", "agd-bandgap"
