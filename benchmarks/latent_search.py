@@ -192,8 +192,8 @@ METHODS: dict[str, Callable[[World, int], Found]] = {
     "random latent points (box), valid only": random_latents(strict=True),
     "AGD's way, kappa 100": searched(ExploreConfig.agd(iterations=None)),
     "AGD's way, kappa 10": searched(ExploreConfig.agd(iterations=None, kappa=KAPPA_AGD_BEST)),
-    "ours (defaults)": searched(ExploreConfig()),
-    "ours, kappa 1": searched(ExploreConfig(kappa=1.0)),
+    "ours, 6,000 candidates (defaults)": searched(ExploreConfig()),
+    "ours, 6,000 candidates, kappa 1": searched(ExploreConfig(kappa=1.0)),
     "2,000 candidates": searched(FEWER),
     "2,000 candidates, package backend": changed(backend="bayesian-optimization"),
     "2,000 candidates, kappa 1": changed(kappa=1.0),
@@ -249,8 +249,8 @@ def quality(world: World, seeds: int, names: list[str], cache: Path) -> dict[str
 
 def mean_and_spread(rows: list[dict], key: str, digits: int) -> str:
     values = np.array([row[key] for row in rows], dtype=float)
-    spread = values.std(ddof=1) if len(values) > 1 else 0.0
-    return f"{values.mean():.{digits}f} ± {spread:.{digits}f}"
+    mean = f"{values.mean():.{digits}f}"
+    return f"{mean} ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else mean
 
 
 def quality_rows(results: dict[str, list[dict]]) -> list[str]:
@@ -344,7 +344,8 @@ def page(
     return f"""# What the latent search finds
 
 `{command}` with `OMP_NUM_THREADS=1`; Python {platform.python_version()}, {versions}; {machine}.
-What follows from it is in `docs/decisions/latent-search.md`.
+What follows from it is in `docs/decisions/latent-search.md`. Where a row has fewer seeds, the runs
+were stopped for time; the rows of 2,000 candidates change one thing each.
 
 ## What the surrogate knows
 
