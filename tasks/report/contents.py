@@ -62,6 +62,8 @@ class Contents:
     jobs: dict[str, str]
     models: list[dict[str, Any]]
     manifest: dict[str, Any]
+    answered_by: tuple[str, ...]
+    """Origins of the labels that the search asked for."""
 
     @property
     def origins(self) -> dict[str, int]:
@@ -163,4 +165,7 @@ def gather(
         },
         models=campaign.ledger.models(),
         manifest=_json(campaign, ingested.manifest),
+        answered_by=tuple(
+            sorted({x.origin for x in campaign.ledger.labels("band_gap_eV") if x.iteration})
+        ),
     )

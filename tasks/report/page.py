@@ -41,7 +41,8 @@ def render(contents: Contents, config: ReportConfig, seed: int) -> str:
         window_text=_window_text(window.minimum_eV, window.maximum_eV),
         search_rows=_search_rows(contents),
         validity_rows=_validity_rows(contents.funnel.get("validity", {})),
-        all_labels_ml=set(contents.origins) == {"ml"},
+        initial_by_model=set(contents.origins) == {"ml"},
+        search_by_model="ml" in contents.answered_by,
     )
 
 

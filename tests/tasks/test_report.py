@@ -13,6 +13,7 @@ from structure.composition import formulas_of, parse_formulas
 from structure.files import write_json
 from tasks._campaign import Campaign
 from tasks._handles import Handle, Window, handle_for, write_table
+from tasks._ledger import Label
 from tasks._outputs import (
     Explored,
     Filtered,
@@ -229,7 +230,19 @@ def test_names_are_escaped(stages) -> None:
 
 def test_labels_of_a_model_are_said_to_be_predictions(stages) -> None:
     page, campaign = _page(stages, ["KF"])
-    assert "not from DFT" in page
+    assert "The initial labels come from a machine-learned oracle, not from DFT" in page
+    campaign.close()
+
+
+def test_answers_of_a_model_to_the_search_are_said_to_be_predictions(stages) -> None:
+    campaign, outputs = stages(["KF"])
+    asked = Label(
+        formula="KF", property="band_gap_eV", value=6.0, origin="ml", source="x", iteration=1
+    )
+    campaign.ledger.add_labels([asked])
+    reported = write_report(campaign, ReportConfig(map_points=0), Window(), *outputs)
+    page = (campaign.root / reported.page.path).read_text()
+    assert "The initial labels and every answer to the search come from a machine-learned" in page
     campaign.close()
 
 
