@@ -9,6 +9,7 @@ from typing import Any
 from tests.flows.conftest import ROOT
 
 SMALL: dict[str, Any] = {
+    "window.minimum_eV": 3.0,
     "explore.budget": 40,
     "explore.pool_size": 200,
     "sample.shards": 2,
