@@ -17,7 +17,8 @@ SMALL: dict[str, Any] = {
     "screen.validity_sample": 200,
     "template.limit": 20,
 }
-"""Overrides that make agd-bandgap a campaign of seconds. It stays whole: no stage is left out."""
+"""Overrides that make agd-bandgap a campaign of seconds. It stays whole: no stage is left out, and
+the window is wide enough for a few thousand formulas to leave candidates."""
 
 
 def _benchmark() -> Any:
