@@ -177,6 +177,11 @@ def batches(handoff: Path) -> list[Path]:
     return sorted(p for p in handoff.glob("batch-[0-9]*") if (p / "batch.json").is_file())
 
 
+def reference_folders(root: Path) -> list[Path]:
+    """Return a campaign's folders of reference jobs: ``references`` and ``references-<recipe>``."""
+    return sorted(p for p in root.glob("references*") if p.is_dir())
+
+
 def next_batch_name(handoff: Path) -> str:
     """Return the name of the batch that comes after those present."""
     present = [int(p.name.rpartition("-")[2]) for p in batches(handoff)]

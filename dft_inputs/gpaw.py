@@ -1,9 +1,10 @@
 """GPAW jobs for the hand-off step: a real DFT engine on the machine at hand.
 
 In: a structure and a recipe of engine gpaw. Out: a job directory of the same layout as VASP's,
-holding ``00-ground-state/gpaw.json``; after `run_job`, a `GpawResult` or the reason there is none.
-GPAW itself runs in a process of its own under the interpreter that has it (Debian's packages
-``gpaw`` and ``gpaw-data`` come with the system Python), so that it need not be installed here.
+holding ``00-ground-state/gpaw.json``; once it has run, in a batch or by `run_job`, a `GpawResult`
+or the reason there is none. GPAW itself runs in a process of its own under the interpreter that has
+it (Debian's packages ``gpaw`` and ``gpaw-data`` come with the system Python), so that it need not
+be installed here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dft_inputs.folder import Job, first_status
+from dft_inputs.recipe import GpawSettings
+from dft_inputs.recipes import RECIPES
+from dft_inputs.scheduler import script
 from dft_inputs.ticket import ID_DIGITS, Role, Ticket, content_hash, ticket_steps
 from structure.errors import CalculationError, Rejection
 from structure.files import write_json, write_text
@@ -41,6 +45,9 @@ PYTHON_VARIABLE = "AGD_GPAW_PYTHON"
 DEFAULT_PYTHON = "/usr/bin/python3"
 
 INPUT, RESULT = "gpaw.json", "gpaw-result.json"
+
+LARGEST_RESULT_BYTES = 1_000_000
+"""A larger result file is not one of ours (chosen)."""
 
 WORKER = Path(__file__).with_name("gpaw_worker.py")
 
@@ -154,9 +161,8 @@ def gpaw_job(
     refusal = unsupported(symbols)
     if refusal is not None:
         return refusal
-    # Kind and moments are part of the question, as potentials are for VASP.
-    marks = (treatment.kind, *(f"{m:g}" for m in treatment.magnetic_moments or ()))
-    digest = content_hash(structure, recipe.hash, marks)
+    moments = treatment.magnetic_moments
+    digest = content_hash(structure, recipe.hash, _marks(treatment.kind, moments))
     ticket = Ticket(
         id=digest[:ID_DIGITS],
         content_sha256=digest,
@@ -188,7 +194,13 @@ def gpaw_job(
         },
     }
     text = json.dumps(document, indent=1, sort_keys=True) + "\n"
-    return Job(ticket, {f"{step.name}/{INPUT}": text})
+    run = script("run.sh").replace("/runner.py", "/gpaw_runner.py")
+    return Job(ticket, {"run.sh": run, f"{step.name}/{INPUT}": text})
+
+
+def _marks(kind: str, moments: Iterable[float] | None) -> tuple[str, ...]:
+    """Return what is part of the question beside the structure, as potentials are for VASP."""
+    return (kind, *(f"{moment:g}" for moment in moments or ()))
 
 
 def write_job(folder: Path, job: Job) -> None:
@@ -259,7 +271,11 @@ def read_result(folder: Path) -> GpawResult | Rejection:
     """
     path = _step_folder(folder) / RESULT
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as handle:
+            content = handle.read(LARGEST_RESULT_BYTES + 1)
+        if len(content) > LARGEST_RESULT_BYTES:
+            return Rejection("200", f"{path.name} of {folder.name} is larger than any of ours")
+        data = json.loads(content)
         if data["status"] == "failed":
             return Rejection(str(data["code"]), str(data["sentence"]))
         result = GpawResult.model_validate(data)
@@ -270,6 +286,31 @@ def read_result(folder: Path) -> GpawResult | Rejection:
     if not folder.name.endswith(result.id):
         return Rejection("320", f"{path.name} of {folder.name} answers job {result.id}")
     return result
+
+
+def question_changed(folder: Path, ticket: Ticket) -> Rejection | None:
+    """Return code 300 when the input no longer asks what the ticket does."""
+    try:
+        document = json.loads((folder / ticket.steps[0].name / INPUT).read_text(encoding="utf-8"))
+        marks = _marks(document["kind"], document["magnetic_moments"])
+        digest = content_hash(input_structure(document), document["recipe_hash"], marks)
+        settings = document["settings"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Rejection("300", f"{INPUT} cannot be read: {error}")
+    recipe = RECIPES.get(ticket.recipe)
+    known = recipe is not None and recipe.hash == ticket.recipe_sha256
+    asked = recipe.steps[0].gpaw if recipe is not None and known else None
+    if digest == ticket.content_sha256 and asked in (None, GpawSettings(**settings)):
+        return None
+    return Rejection("300", f"{INPUT} was changed after it was handed off")
+
+
+def input_structure(document: Mapping[str, Any]) -> Structure:
+    """Return the structure of an input document."""
+    from pymatgen.core import Structure
+
+    data = document["structure"]
+    return Structure(data["lattice"], data["species"], data["frac_coords"])
 
 
 def _step_folder(folder: Path) -> Path:

@@ -19,6 +19,9 @@ from typing import Any
 # Python puts this file's folder first on its path, where `gpaw` would be our own module.
 sys.path[:] = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolve().parent]
 
+NO_GPAW = 127
+"""Exit code where this interpreter cannot import GPAW: nothing is wrong with the calculation."""
+
 INPUT, RESULT, LOG = "gpaw.json", "gpaw-result.json", "gpaw.txt"
 
 BANDS_ABOVE = 8
@@ -155,7 +158,11 @@ def gaps(calculator: Any, atoms: Any, job: dict[str, Any], folder: Path) -> dict
 
 def run(folder: Path) -> dict[str, Any]:
     """Run the job of a folder and return the content of its result file."""
-    import gpaw
+    try:
+        import gpaw
+    except ImportError as error:
+        sys.stderr.write(f"{sys.executable} has no GPAW: {error}\n")
+        raise SystemExit(NO_GPAW) from error
 
     job = json.loads((folder / INPUT).read_text())
     started = time.monotonic()
@@ -181,8 +188,8 @@ def run(folder: Path) -> dict[str, Any]:
     except _TimeLimitError:
         result |= {
             "status": "failed",
-            "code": "110",
-            "sentence": f"GPAW passed its limit of {job['time_limit_s']} s of CPU time.",
+            "code": "210",
+            "sentence": f"GPAW did not converge in {job['time_limit_s']} s of CPU time.",
         }
     except gpaw.KohnShamConvergenceError:
         limit = job["settings"]["most_iterations"]

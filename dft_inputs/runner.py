@@ -4,6 +4,7 @@
 In: a job directory with ``ticket.json`` and its step folders. Out: finished steps, ``STATUS.json``
 and, last, an empty ``DONE`` or ``FAILED``. Needs Python 3.6's standard library and a VASP command;
 custodian is used where it can be imported. May be killed at any moment and be started again.
+``gpaw_runner.py`` runs GPAW's jobs by the same rules.
 
 Exit codes: 0 done, 20 no POTCAR, 21 something around the calculation is broken, 30 the calculation
 failed, 75 stopped at the wall-time limit (submit again), 76 the job runs elsewhere.
@@ -25,7 +26,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Dict, Iterator, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 NO_POTCAR, BROKEN, FAILED, STOPPED, ELSEWHERE = 20, 21, 30, 75, 76
 FORCE_SLACK = 1.0001
@@ -54,6 +55,16 @@ class StopError(Exception):
     def __init__(self, exit_code: int, state: str, code: int, sentence: str):
         super().__init__(sentence)
         self.exit_code, self.state, self.verdict = exit_code, state, Verdict(code, sentence)
+
+
+def broken(code: int, sentence: str) -> StopError:
+    """Return what says that nothing is wrong with the calculation itself."""
+    return StopError(NO_POTCAR if code == NO_POTCAR else BROKEN, "BROKEN", code, sentence)
+
+
+def stopped(sentence: str) -> StopError:
+    """Return what puts the job back into the queue."""
+    return StopError(STOPPED, "RESTARTING", 0, sentence)
 
 
 class Clock:
@@ -190,10 +201,6 @@ def read_run(path: Path) -> Facts:
 
 def potcar_for(folder: Path, job: Path) -> Facts:
     """Put the POTCAR that POTCAR.spec names into the step folder; return its titles and hash."""
-
-    def refuse(sentence: str) -> StopError:
-        return StopError(NO_POTCAR, "BROKEN", NO_POTCAR, sentence)
-
     symbols = (folder / "POTCAR.spec").read_text().split()
     target, library = folder / "POTCAR", os.environ.get("AGD_POTCARS", "")
     if not target.exists() and (job / "POTCAR").exists():
@@ -202,19 +209,18 @@ def potcar_for(folder: Path, job: Path) -> Facts:
         parts = [Path(library).expanduser() / symbol / "POTCAR" for symbol in symbols]
         missing = [symbol for symbol, part in zip(symbols, parts) if not part.is_file()]
         if missing:
-            raise refuse(f"{library} has no {missing[0]}/POTCAR")
+            raise broken(NO_POTCAR, f"{library} has no {missing[0]}/POTCAR")
         write_whole(target, "".join(part.read_text(errors="replace") for part in parts))
     if not target.exists() or not target.stat().st_size:
-        raise refuse(
-            "POTCAR is missing: set AGD_POTCARS in cluster.env to the folder of your licensed "
-            f"potentials, or put a POTCAR of {' '.join(symbols)} into the job folder"
-        )
+        sentence = "set AGD_POTCARS in cluster.env to the folder of your licensed potentials"
+        by_hand = f"put a POTCAR of {' '.join(symbols)} into the job folder"
+        raise broken(NO_POTCAR, f"POTCAR is missing: {sentence}, or {by_hand}")
     content = target.read_bytes()
     lines = [line.strip() for line in content.decode(errors="replace").splitlines()]
     titles = [line.split("=", 1)[1].strip() for line in lines if line.startswith("TITEL")]
     named = [[*title.split(), "", ""][1] for title in titles]
     if named != symbols:
-        raise refuse(f"POTCAR holds {' '.join(named)}, wanted {' '.join(symbols)}")
+        raise broken(NO_POTCAR, f"POTCAR holds {' '.join(named)}, wanted {' '.join(symbols)}")
     return {"titel": titles, "sha256": hashlib.sha256(content).hexdigest()}
 
 
@@ -226,25 +232,28 @@ def prepare(job: Path, step: Facts) -> None:
     elif step["structure_from"] and not parsable(folder / "POSCAR"):
         source = job / step["structure_from"] / "CONTCAR"
         if not parsable(source):
-            raise StopError(BROKEN, "BROKEN", 200, f"{step['structure_from']}/CONTCAR is unusable")
+            raise broken(200, f"{step['structure_from']}/CONTCAR is unusable")
         write_whole(folder / "POSCAR", source.read_text())
     if step["density_from"] and not (folder / "CHGCAR").exists():
         source = job / step["density_from"] / "CHGCAR"
         if not source.exists():
-            raise StopError(BROKEN, "BROKEN", 200, f"{step['density_from']}/CHGCAR is gone")
+            raise broken(200, f"{step['density_from']}/CHGCAR is gone")
         (folder / "CHGCAR").symlink_to(f"../{step['density_from']}/CHGCAR")
     for name in OUTPUTS:
         with contextlib.suppress(FileNotFoundError):
             (folder / name).unlink()
 
 
-def launch(job: Path, folder: Path, ticket: Facts, status: Status, clock: Clock) -> bool:
-    """Run VASP in a step folder; return whether it had to be stopped at the wall-time limit."""
-    limits = ticket["limits"]
+def vasp_command() -> List[str]:
+    """Return the words that start VASP, under custodian where there is one."""
     command = shlex.split(os.environ.get("AGD_VASP", "vasp_std"))
-    if has_custodian():
-        wrapper = Path(__file__).resolve().with_name("custodian_vasp.py")
-        command = [sys.executable, str(wrapper), *command]
+    wrapper = Path(__file__).resolve().with_name("custodian_vasp.py")
+    return [sys.executable, str(wrapper), *command] if has_custodian() else command
+
+
+def launch(folder: Path, command: List[str], limits: Facts, status: Status, clock: Clock) -> bool:
+    """Run a step in its folder; return whether it had to be stopped at the wall-time limit."""
+    job = folder.parent
     marks = {"AGD_JOB": str(job.resolve()), "AGD_CORRECTIONS": str(limits["corrections"])}
     where = {"cwd": str(folder), "env": dict(os.environ, **marks)}  # type: Dict[str, Any]
     with (folder / "vasp.out").open("ab") as out:
@@ -259,8 +268,7 @@ def launch(job: Path, folder: Path, ticket: Facts, status: Status, clock: Clock)
             began = began or time.monotonic()
             rung = ask_to_stop(folder, child, time.monotonic() - began, clock.warning, rung)
     if code in (126, 127) and not (folder / "OUTCAR").exists():
-        sentence = f"the VASP command ended with code {code}; is its module loaded?"
-        raise StopError(BROKEN, "BROKEN", BROKEN, sentence)
+        raise broken(BROKEN, f"{command[0]} ended with code {code}; is its module loaded?")
     return bool(began)
 
 
@@ -314,7 +322,7 @@ def run_step(job: Path, step: Facts, ticket: Facts, status: Status, clock: Clock
     verdict = judge(folder, step["relaxes"])
     while verdict.code and attempts.get(name, 0) < ticket["limits"]["attempts"]:
         if clock.over():
-            raise StopError(STOPPED, "RESTARTING", 0, f"no time is left for {name}")
+            raise stopped(f"no time is left for {name}")
         status.data["potcar"] = potcar_for(folder, job)
         if verdict.code == 210 and not has_custodian():
             correction = climb_ladder(folder)
@@ -324,14 +332,17 @@ def run_step(job: Path, step: Facts, ticket: Facts, status: Status, clock: Clock
         prepare(job, step)
         attempts[name] = attempts.get(name, 0) + 1
         status.move("RUNNING", step=name)
-        stopped = launch(job, folder, ticket, status, clock)
+        interrupted = launch(folder, vasp_command(), ticket["limits"], status, clock)
         verdict = judge(folder, step["relaxes"])
-        if verdict.code and stopped and attempts[name] < ticket["limits"]["attempts"]:
-            raise StopError(STOPPED, "RESTARTING", 0, "stopped at the wall-time limit")
+        if verdict.code and interrupted and attempts[name] < ticket["limits"]["attempts"]:
+            raise stopped("stopped at the wall-time limit")
         bad_ends += verdict.code in (200, 210)
         if bad_ends >= LAUNCHES_THAT_END_BADLY:
             return verdict
     return verdict
+
+
+StepRunner = Callable[[Path, Facts, Facts, Status, Clock], Verdict]
 
 
 def tidy(job: Path, ticket: Facts) -> None:
@@ -349,7 +360,7 @@ def tidy(job: Path, ticket: Facts) -> None:
             source.unlink()
 
 
-def run_steps(job: Path, ticket: Facts, status: Status) -> int:
+def run_steps(job: Path, ticket: Facts, status: Status, run: StepRunner) -> int:
     """Run the steps that are not finished; the marker is the last thing written."""
     clock = Clock()
     if status.data["state"] == "FAILED":  # somebody took the marker away to try again
@@ -357,7 +368,7 @@ def run_steps(job: Path, ticket: Facts, status: Status) -> int:
     for step in ticket["steps"]:
         if step["name"] in status.data["finished"]:
             continue
-        verdict = run_step(job, step, ticket, status, clock)
+        verdict = run(job, step, ticket, status, clock)
         if verdict.code and step["required"]:
             status.move("FAILED", verdict, step["name"])
             (job / "FAILED").touch()
@@ -370,7 +381,7 @@ def run_steps(job: Path, ticket: Facts, status: Status) -> int:
     return 0
 
 
-def run_job(job: Path) -> int:
+def run_job(job: Path, run: StepRunner = run_step) -> int:
     """Run a job; whatever stops it is written into STATUS.json and said in a sentence."""
     if (job / "DONE").exists() or (job / "FAILED").exists():
         return 0 if (job / "DONE").exists() else FAILED
@@ -379,7 +390,7 @@ def run_job(job: Path) -> int:
         with alone(job, 10 * ticket["limits"]["heartbeat_s"]):
             status = Status(job)
             try:
-                return run_steps(job, ticket, status)
+                return run_steps(job, ticket, status, run)
             except StopError as stop:
                 status.move(stop.state, stop.verdict)
                 raise
@@ -387,14 +398,19 @@ def run_job(job: Path) -> int:
                 sentence = f"{error.strerror or error}: {error.filename or ''}"
                 with contextlib.suppress(OSError):
                     status.move("BROKEN", Verdict(BROKEN, sentence))
-                raise StopError(BROKEN, "BROKEN", BROKEN, sentence) from error
+                raise broken(BROKEN, sentence) from error
     except StopError as stop:
         print(f"{job.name}: {stop}", file=sys.stderr)
         return stop.exit_code
 
 
-if __name__ == "__main__":
+def job_folder() -> Path:
+    """Return the job folder that the command line names."""
     if len(sys.argv) != 3 or sys.argv[1] != "run" or not Path(sys.argv[2], "ticket.json").is_file():
         print("usage: runner.py run JOB-FOLDER", file=sys.stderr)
         sys.exit(2)
-    sys.exit(run_job(Path(sys.argv[2])))
+    return Path(sys.argv[2])
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(job_folder()))

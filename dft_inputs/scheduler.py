@@ -15,8 +15,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-BATCH_SCRIPTS = ("submit.sh", "array.sh", "runner.py", "custodian_vasp.py")
-"""Files of this package that every batch holds a copy of."""
+Engine = Literal["vasp", "gpaw"]
+
+BATCH_SCRIPTS: dict[Engine, tuple[str, ...]] = {
+    "vasp": ("submit.sh", "array.sh", "runner.py", "custodian_vasp.py"),
+    "gpaw": ("submit.sh", "array.sh", "runner.py", "gpaw_runner.py", "gpaw_worker.py"),
+}
+"""Files of this package that every batch of an engine holds a copy of."""
 
 
 class ClusterSettings(BaseModel):
@@ -46,6 +51,8 @@ class ClusterSettings(BaseModel):
         Interpreter of the runner on the cluster, 3.6 or later.
     custodian : bool
         Use custodian where the interpreter has it.
+    gpaw_python : str
+        Interpreter that has GPAW, for batches of that engine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +70,7 @@ class ClusterSettings(BaseModel):
     potcars: str = ""
     python: str = "python3"
     custodian: bool = True
+    gpaw_python: str = "/usr/bin/python3"
 
 
 _EXPLAINED: dict[str, str] = {
@@ -79,15 +87,24 @@ _EXPLAINED: dict[str, str] = {
     "AGD_POTCARS": "folder of your licensed potentials, one sub-folder a symbol",
     "AGD_PYTHON": "Python 3.6 or later",
     "AGD_CUSTODIAN": "yes: use custodian where that Python has it",
+    "AGD_GPAW_PYTHON": "Python that has GPAW",
 }
 
 
-def cluster_env(settings: ClusterSettings) -> str:
+_OF_OTHER_ENGINES: dict[Engine, frozenset[str]] = {
+    "vasp": frozenset({"AGD_GPAW_PYTHON"}),
+    "gpaw": frozenset({"AGD_VASP", "AGD_POTCARS", "AGD_CUSTODIAN"}),
+}
+
+
+def cluster_env(settings: ClusterSettings, engine: Engine = "vasp") -> str:
     """Return the text of ``cluster.env``, every line explained."""
     values = settings.model_dump()
     values["custodian"] = "yes" if settings.custodian else "no"
     lines = ["# The only file to edit before `sh submit.sh`. Shell syntax."]
     for name, explanation in _EXPLAINED.items():
+        if name in _OF_OTHER_ENGINES[engine]:
+            continue
         value = str(values[name.removeprefix("AGD_").lower()])
         lines += [f"# {explanation}", f"{name}={shlex.quote(value)}"]
     return "\n".join(lines) + "\n"
@@ -123,7 +140,7 @@ def potcars_text(functional: str, symbols: Iterable[str]) -> str:
     )
 
 
-def readme_text(jobs: int, references: str | None) -> str:
+def readme_text(jobs: int, references: str | None, engine: Engine = "vasp") -> str:
     """Return ``README.txt``: what the person at the cluster does.
 
     Parameters
@@ -131,7 +148,12 @@ def readme_text(jobs: int, references: str | None) -> str:
     jobs : int
     references : str or None
         Path, from this folder, of the reference jobs that belong to it.
+    engine : {"vasp", "gpaw"}
     """
+    edits = {
+        "vasp": "account, partition, modules, VASP command, AGD_POTCARS",
+        "gpaw": "scheduler, account, modules, AGD_GPAW_PYTHON",
+    }
     also = (
         f" Copy {references} too and do the same there: formation energies need it."
         if references
@@ -139,9 +161,10 @@ def readme_text(jobs: int, references: str | None) -> str:
     )
     return "\n".join(
         [
-            f"{jobs} VASP jobs, best candidate first in jobs.txt. Nothing here needs a network.",
+            f"{jobs} {engine.upper()} jobs, best candidate first in jobs.txt. "
+            "Nothing here needs a network.",
             f"1. Copy this folder to the cluster (rsync -a).{also}",
-            "2. Edit cluster.env: account, partition, modules, VASP command, AGD_POTCARS.",
+            f"2. Edit cluster.env: {edits[engine]}.",
             "3. sh submit.sh --dry-run, then sh submit.sh. It may be repeated at any time.",
             "4. Watch: ls -d *--*/DONE *--*/FAILED; STATUS.json says state and reason.",
             "5. Copy the folder back to where it came from, any time, and run agd collect there.",
@@ -156,11 +179,14 @@ def batch_files(
     symbols: Iterable[str],
     jobs: int,
     references: str | None = None,
+    engine: Engine = "vasp",
 ) -> dict[str, str]:
     """Return everything that stands beside the job directories, file name to text."""
-    return {
-        **{name: script(name) for name in BATCH_SCRIPTS},
-        "cluster.env": cluster_env(settings),
-        "potcars.txt": potcars_text(functional, symbols),
-        "README.txt": readme_text(jobs, references),
+    files = {
+        **{name: script(name) for name in BATCH_SCRIPTS[engine]},
+        "cluster.env": cluster_env(settings, engine),
+        "README.txt": readme_text(jobs, references, engine),
     }
+    if engine == "vasp":
+        files["potcars.txt"] = potcars_text(functional, symbols)
+    return files

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from dft_inputs.folder import batches, emitted_jobs
+from dft_inputs.folder import batches, emitted_jobs, reference_folders
 from tasks._ledger import Ledger
 from tasks._results import Result
 
@@ -30,7 +30,8 @@ def rebuild_jobs(root: Path, ledger: Ledger) -> tuple[int, int]:
         How many jobs and how many results were put back.
     """
     jobs = results = 0
-    for ticket, folder in emitted_jobs(*batches(root / "handoff"), root / "references").values():
+    places = [*batches(root / "handoff"), *reference_folders(root)]
+    for ticket, folder in emitted_jobs(*places).values():
         story = {**ticket.story, "role": ticket.role, "recipe": ticket.recipe}
         jobs += ledger.add_job(
             ticket.id,

@@ -20,7 +20,7 @@ from dft_inputs.status import State
 from dft_inputs.ticket import Ticket
 from structure.errors import CalculationError, Rejection
 from structure.files import write_text
-from tasks._ledger import Label
+from tasks._ledger import Label, Origin
 
 RESULT_SCHEMA: Literal[1] = 1
 
@@ -35,6 +35,7 @@ class Result(BaseModel):
     ----------
     id, formula, role, recipe_sha256
         As in the ticket.
+    origin : {"dft-vasp", "dft-gpaw"}
     state : State
         INGESTED, FAILED, BROKEN or QUARANTINED.
     findings : list of dict
@@ -47,7 +48,7 @@ class Result(BaseModel):
     corrections : list of dict
         What custodian or the runner changed.
     potentials : dict
-        TITELs and the hash of the POTCAR, as the runner recorded them.
+        TITELs and the hash of the POTCAR, as the runner recorded them; GPAW's setups.
     labels : tuple of Label
     """
 
@@ -58,6 +59,7 @@ class Result(BaseModel):
     formula: str
     role: str
     recipe_sha256: str
+    origin: Origin = "dft-vasp"
     state: State
     code: int | None = None
     findings: tuple[dict[str, str], ...] = ()
@@ -96,6 +98,13 @@ class Result(BaseModel):
                 **self.properties,
             }
         }
+
+    def with_gap_label(self) -> Result:
+        """Return the result with its gap as a label, if it is a candidate's and has one."""
+        if self.role != "candidate" or "band_gap_eV" not in self.properties:
+            return self
+        label = self._label("band_gap_eV", self.properties["band_gap_eV"])
+        return self.model_copy(update={"labels": (*self.labels, label)})
 
     def with_formation_energy(self, element_energies: Mapping[str, float]) -> Result | None:
         """Return the result with its formation energy (paper Eq. 4); None while it must wait.
@@ -140,7 +149,7 @@ class Result(BaseModel):
             formula=self.formula,
             property=name,
             value=value,
-            origin="dft-vasp",
+            origin=self.origin,
             source=self.recipe_sha256,
             quality=self.quality,
         )
@@ -172,7 +181,7 @@ def result_of(
         findings.append({"code": extra.code, "sentence": extra.sentence, "step": ""})
     worst = judgement.worst
     structures = [output.structure for output in judgement.outputs.values()]
-    result = Result(
+    return Result(
         id=ticket.id,
         formula=ticket.formula,
         role=ticket.role,
@@ -185,11 +194,7 @@ def result_of(
         structure=structures[-1].as_dict(verbosity=0) if structures else None,
         corrections=judgement.corrections,
         potentials=dict(potentials),
-    )
-    if ticket.role == "candidate" and "band_gap_eV" in properties:
-        label = result._label("band_gap_eV", properties["band_gap_eV"])
-        result = result.model_copy(update={"labels": (label,)})
-    return result
+    ).with_gap_label()
 
 
 def state_after(judgement: Judgement) -> State:

@@ -1,9 +1,9 @@
 """Collect stage: finished DFT job directories become labels in the ledger.
 
 In: the campaign's hand-off folders, or copies of them that came back elsewhere. Out: results under
-``results/``, labels of origin ``dft-vasp``, and every job's state in the ledger. It may run at any
-time, also while a campaign runs, as often as one likes, and be killed at any moment: each job is
-one transaction, and what was taken in before changes nothing.
+``results/``, labels of origin ``dft-vasp`` or ``dft-gpaw``, and every job's state in the ledger. It
+may run at any time, also while a campaign runs, as often as one likes, and be killed at any moment:
+each job is one transaction, and what was taken in before changes nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
 from dft_inputs.checks import judge
-from dft_inputs.folder import batches, job_folders
+from dft_inputs.folder import batches, job_folders, reference_folders
 from dft_inputs.status import Observation, State, may_become, observe
 from dft_inputs.ticket import Ticket, read_ticket
 from structure.errors import CampaignError, Rejection
 from structure.files import write_json
 from tasks._energies import FORMATION_ENERGY, HULL_DISTANCE, formation_energies, hull_distances
+from tasks._gpaw_results import gpaw_result_of
 from tasks._ledger import Ledger
 from tasks._rebuild import rebuild_jobs
 from tasks._results import Result, result_of
@@ -238,7 +239,8 @@ def _collect(
 
 def _count_labels(ledger: Ledger) -> int:
     names = ("band_gap_eV", FORMATION_ENERGY, HULL_DISTANCE)
-    return sum(label.origin == "dft-vasp" for name in names for label in ledger.labels(name))
+    labels = (label for name in names for label in ledger.labels(name))
+    return sum(label.origin in ("dft-vasp", "dft-gpaw") for label in labels)
 
 
 def _folders(root: Path, sources: Iterable[Path]) -> Iterator[Path]:
@@ -254,7 +256,7 @@ def _folders(root: Path, sources: Iterable[Path]) -> Iterator[Path]:
         yield from job_folders(source)
         for inner in sorted(p for p in source.iterdir() if p.is_dir() and "--" not in p.name):
             yield from job_folders(inner)
-    for batch in [*batches(root / "handoff"), root / "references"]:
+    for batch in [*batches(root / "handoff"), *reference_folders(root)]:
         yield from job_folders(batch)
 
 
@@ -311,20 +313,16 @@ def _follow(this: _Round, ticket: Ticket, seen: Observation) -> None:
 
 def _mark(folder: Path) -> list[list[Any]]:
     """Return what tells one result from another without reading it."""
-    files = sorted(p for p in folder.glob("*/vasprun.xml*") if not p.name.startswith("."))
+    names = ("*/vasprun.xml*", "*/gpaw-result.json")
+    files = sorted(p for n in names for p in folder.glob(n) if not p.name.startswith("."))
     return [[p.parent.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
 
 
 def _take_in(this: _Round, folder: Path, ticket: Ticket, seen: Observation) -> None:
     """Judge a finished job; its result, state and labels become one transaction."""
     job = this.jobs[ticket.id]
-    status = _status_of(folder)
     mark = _mark(folder)
-    judgement = judge(folder, ticket, status.get("corrections") or ())
-    potentials = status.get("potcar")
-    result = result_of(
-        folder, ticket, judgement, potentials if isinstance(potentials, dict) else {}
-    )
+    result = _result_of(folder, ticket)
     if not may_become(State(job["state"]), State.DONE) and job["state"] != State.DONE:
         return
     result.write(this.root)
@@ -334,11 +332,19 @@ def _take_in(this: _Round, folder: Path, ticket: Ticket, seen: Observation) -> N
     if result.state is State.INGESTED:
         this.ingested.append(ticket.folder)
         return
-    worst = judgement.worst
-    sentence = worst.sentence if worst else ""
+    sentence = next((f["sentence"] for f in result.findings if f["code"] == str(result.code)), "")
     this.turned_down.append(f"{ticket.folder}: {result.code} {sentence}")
     if result.state is State.QUARANTINED:
         _set_aside(this, folder, Rejection(str(result.code), sentence))
+
+
+def _result_of(folder: Path, ticket: Ticket) -> Result:
+    if ticket.engine == "gpaw":
+        return gpaw_result_of(folder, ticket)
+    status = _status_of(folder)
+    judgement = judge(folder, ticket, status.get("corrections") or ())
+    potentials = status.get("potcar")
+    return result_of(folder, ticket, judgement, potentials if isinstance(potentials, dict) else {})
 
 
 def _status_of(folder: Path) -> dict[str, Any]:

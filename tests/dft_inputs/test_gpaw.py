@@ -188,5 +188,5 @@ def test_a_job_past_its_time_limit_says_so(tmp_path):
     write_job(folder, job)
     outcome = run_job(folder)
     assert isinstance(outcome, Rejection)
-    assert outcome.code == "110"
+    assert outcome.code == "210"
     assert (folder / "FAILED").is_file()
