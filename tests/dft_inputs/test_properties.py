@@ -4,6 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
+from pymatgen.core import Composition
+from pymatgen.core.elasticity import ElasticTensor
+from pymatgen.core.operations import SymmOp
+from scipy.optimize import linprog
 
 from dft_inputs.properties import band_gap, elasticity, hull_distance
 from structure.errors import CalculationError
@@ -72,6 +77,65 @@ def test_reuss_is_never_above_voigt_for_a_stable_crystal(seed):
     assert found.shear_reuss <= found.shear_voigt * (1 + 1e-9)
 
 
+def tensor_of(seed: int, values: np.ndarray) -> np.ndarray:
+    """A symmetric matrix with these eigenvalues, shape (6,)."""
+    turn, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(6, 6)))
+    matrix = turn * values @ turn.T
+    return 0.5 * (matrix + matrix.T)
+
+
+def voigt_matrix(vasp_kbar: np.ndarray) -> np.ndarray:
+    """Put components into Voigt's order by their labels, and kBar into GPa."""
+    places = [VASP_ORDER.index(label) for label in VOIGT_ORDER]
+    return vasp_kbar[places][:, places] / 10
+
+
+powers_of_ten = st.lists(st.floats(-4, 4), min_size=6, max_size=6)
+
+
+@given(st.integers(0, 10_000), powers_of_ten, st.integers(0, 6))
+def test_a_tensor_is_stable_exactly_when_no_eigenvalue_is_negative(seed, powers, negative):
+    values = 10.0 ** np.array(powers) * np.where(np.arange(6) < negative, -1, 1)
+    found = elasticity(tensor_of(seed, values))
+    assert found.stable == (negative == 0)
+    assert found.smallest_eigenvalue == pytest.approx(values.min() / 10, abs=1e-9)
+
+
+@given(st.integers(0, 10_000))
+def test_moduli_are_pymatgens(seed):
+    raw = tensor_of(seed, np.random.default_rng(seed).uniform(10, 3000, 6))
+    found, peer = elasticity(raw), ElasticTensor.from_voigt(voigt_matrix(raw))
+    assert found.bulk_voigt == pytest.approx(float(peer.k_voigt), rel=1e-8)
+    assert found.bulk_reuss == pytest.approx(float(peer.k_reuss), rel=1e-8)
+    assert found.bulk == pytest.approx(float(peer.k_vrh), rel=1e-8)
+    assert found.shear_voigt == pytest.approx(float(peer.g_voigt), rel=1e-8)
+    assert found.shear_reuss == pytest.approx(float(peer.g_reuss), rel=1e-8)
+    assert found.shear == pytest.approx(float(peer.g_vrh), rel=1e-8)
+
+
+def test_a_turned_crystal_keeps_its_moduli_and_its_constants_follow_the_tensor():
+    """Moduli cannot tell the order of shear components; the constants of a turned crystal can."""
+    upright = ElasticTensor.from_voigt(voigt_matrix(cubic(297.0, 95.6, 155.7)))
+    spin = SymmOp.from_axis_angle_and_translation((1, 2, 3), 37).rotation_matrix
+    turned = upright.rotate(spin, tol=1e-2)
+    pairs = [tuple("xyz".index(letter) for letter in label) for label in VASP_ORDER]
+    raw = np.array([[10 * float(turned[i, j, k, m]) for k, m in pairs] for i, j in pairs])
+    found = elasticity(raw)
+    assert found.constants == pytest.approx(np.asarray(turned.voigt), abs=1e-9)
+    assert found.bulk == pytest.approx(float(upright.k_vrh))
+    assert found.shear == pytest.approx(float(upright.g_vrh))
+
+
+def test_forsterites_moduli_are_the_published_ones():
+    """Mg2SiO4, orthorhombic: no two axes are alike (Bass 1995); in GPa."""
+    constants = np.diag([328, 200, 235, 80.9, 66.7, 81.3])  # xx yy zz xy yz zx
+    for i, j, value in ((0, 1, 69), (0, 2, 69), (1, 2, 73)):
+        constants[i, j] = constants[j, i] = value
+    found = elasticity(10 * constants)
+    assert found.bulk == pytest.approx(129.5, abs=0.05)
+    assert found.shear == pytest.approx(81.1, abs=0.05)
+
+
 def test_borns_criterion_sees_what_the_diagonal_does_not():
     assert not elasticity(cubic(100.0, 130.0, 50.0)).stable
     assert elasticity(cubic(130.0, 100.0, 50.0)).stable
@@ -103,3 +167,35 @@ def test_the_distance_to_the_hull_is_the_decomposition_energy():
     phases = [({"Na": 1, "Cl": 1}, -2.0), ({"Na": 3, "Cl": 1}, -0.5), ({"K": 1, "Cl": 1}, -2.2)]
     assert hull_distance({"Na": 1, "Cl": 3}, -0.9, phases) == pytest.approx(-0.9 + 1.0)
     assert hull_distance({"Na": 1, "Cl": 1}, -2.1, phases) == pytest.approx(-0.1)
+
+
+ELEMENTS = ["Na", "K", "Cl", "O"]
+cells = st.dictionaries(st.sampled_from(ELEMENTS), st.integers(1, 6), min_size=2)
+competing = st.lists(st.tuples(cells, st.floats(-3, 0.3)), min_size=1, max_size=20)
+
+
+@given(cells, st.floats(-3.5, 0.5), competing)
+def test_the_distance_to_the_hull_is_to_the_cheapest_mixture_of_the_others(cell, energy, phases):
+    inside = [(other, value) for other, value in phases if set(other) <= set(cell)]
+    rows = [*({e: 1} for e in cell), *(other for other, _ in inside)]
+    costs = [0.0] * len(cell) + [value for _, value in inside]
+    shares = np.array([[row.get(e, 0) for e in cell] for row in rows], dtype=float)
+    shares /= shares.sum(axis=1, keepdims=True)
+    wanted = np.array(list(cell.values())) / sum(cell.values())
+    mixture = linprog(costs, A_eq=shares.T, b_eq=wanted, method="highs").fun
+    assert hull_distance(cell, energy, phases) == pytest.approx(energy - mixture, abs=1e-7)
+
+
+@given(cells, st.floats(-3.5, 0.5), competing)
+def test_a_compound_above_the_hull_is_as_far_as_pymatgen_says(cell, energy, phases):
+    entries = [PDEntry(Composition(element), 0.0) for element in ELEMENTS]
+    for other, value in [*phases, (cell, energy)]:
+        composition = Composition(other)
+        entries.append(PDEntry(composition, value * composition.num_atoms))
+    peer = PhaseDiagram(entries).get_e_above_hull(entries[-1])
+    assert max(0.0, hull_distance(cell, energy, phases)) == pytest.approx(peer, abs=1e-7)
+
+
+def test_phases_of_other_elements_do_not_count():
+    phases = [({"Na": 1, "Cl": 1}, -2.0), ({"K": 1, "Cl": 1}, -9.0), ({"Na": 1, "K": 1}, -9.0)]
+    assert hull_distance({"Na": 1, "Cl": 1}, -1.5, phases) == pytest.approx(0.5)
