@@ -1,33 +1,45 @@
 """Make the DFT set that ships with the product: PBE gaps and formation energies by GPAW.
 
-In: the geometries of ``gpaw_geometries.py``. Out: one job directory each, run one after another,
-then ``dft_inputs/data/gpaw_set.jsonl``. Cheap and varied first: cost is guessed from cell volume
-and irreducible k-points, and each further member of a prototype, and each intermetallic, waits
-longer. Stopped at any time, the same command goes on where it was.
+In: the geometries of ``gpaw_geometries.py``. Out: a campaign directory with batch after batch
+under ``handoff/``, run by its own submit.sh and taken in by collect, then
+``dft_inputs/data/gpaw_set.jsonl``, to which each pack adds what is new. Cheap and varied first: the
+cost is guessed from cell volume and irreducible k-points, and each further member of a prototype and
+each intermetallic, waits longer. Stopped at any time, the same command goes on where it was.
 
-    python benchmarks/gpaw_set.py run --geometries geometries.jsonl --jobs jobs --until 05:00
-    python benchmarks/gpaw_set.py pack --geometries geometries.jsonl --jobs jobs
+    python benchmarks/gpaw_set.py run --geometries geometries.jsonl --campaign set --until 05:00
+    python benchmarks/gpaw_set.py pack --geometries geometries.jsonl --campaign set
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from pymatgen.core import Element, Structure
 
-from dft_inputs.folder import Job
-from dft_inputs.gpaw import Treatment, gpaw_job, read_result, run_job, write_job
-from dft_inputs.recipes import GPAW
-from dft_inputs.references import formation_energy, reference_job
-from structure.errors import Rejection
-from structure.files import write_text
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-SET = Path(__file__).parents[1] / "dft_inputs" / "data" / "gpaw_set.jsonl"
+from dft_inputs.folder import Job, extend_batch, next_batch_name, write_batch  # noqa: E402
+from dft_inputs.gpaw import GpawResult, Treatment, gpaw_job, read_result  # noqa: E402
+from dft_inputs.recipes import GPAW  # noqa: E402
+from dft_inputs.references import formation_energy, reference_job  # noqa: E402
+from dft_inputs.scheduler import ClusterSettings, batch_files  # noqa: E402
+from dft_inputs.status import State  # noqa: E402
+from structure.errors import Rejection  # noqa: E402
+from structure.files import write_text  # noqa: E402
+from tasks._campaign import Campaign  # noqa: E402
+from tasks._ledger import Ledger  # noqa: E402
+from tasks.collect import collect  # noqa: E402
+
+SET = ROOT / "dft_inputs" / "data" / "gpaw_set.jsonl"
 SCHEME = "elements-gpaw-pbe"
 TIME_LIMIT_S = 300
 METALLIC_PROTOTYPES = {"auricupride", "alb2", "tungstencarbide", "mosi2", "nias"}
@@ -35,6 +47,7 @@ OPEN_SHELL_CATIONS = {"Ti", "V", "Zr", "Nb", "Hf", "Ta"}
 METALLIC_WEIGHT = 4.0
 MEMBER_WEIGHT = 0.10
 COMPOUNDS_PER_REFERENCE = 3
+HERE = ClusterSettings(scheduler="shell", hours=0)
 
 
 def structure_of(row: dict) -> Structure:
@@ -112,69 +125,100 @@ def geometries(path: Path) -> list[dict]:
     return [row for row in rows if "failed" not in row]
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run what has no result yet, until the clock says stop."""
-    for row in in_order(geometries(args.geometries)):
-        if time.strftime("%H:%M") >= args.until:
-            return
+def shipped() -> dict[str, dict]:
+    """Return the lines the set has already, by material id."""
+    rows = map(json.loads, SET.read_text().splitlines()) if SET.exists() else ()
+    return {row["material_id"]: row for row in rows if row["recipe_hash"] == GPAW.hash}
+
+
+def asked(path: Path) -> Iterator[tuple[dict, Job]]:
+    """Yield the geometry lines in order, each with its job; those GPAW cannot ask are left out."""
+    for row in in_order(geometries(path)):
         job = job_of(row)
-        if isinstance(job, Rejection):
-            print(row["prototype"], row["elements"], job.sentence, flush=True)
-            continue
-        folder = args.jobs / job.ticket.folder
-        if (folder / "DONE").exists() or (folder / "FAILED").exists():
-            continue
-        if not (folder / "ticket.json").exists():
-            write_job(folder, job)
-        outcome = run_job(folder)
-        said = (
-            f"{outcome.code} {outcome.sentence}"
-            if isinstance(outcome, Rejection)
-            else f"{outcome.energy_eV:.4f} eV gap {outcome.gap_eV} {outcome.seconds} s"
+        if not isinstance(job, Rejection):
+            yield row, job
+
+
+def emit(campaign: Campaign, jobs: list[Job]) -> Path:
+    """Write a batch of candidates, or add references to theirs, and record the jobs."""
+    root, role = campaign.root, jobs[0].ticket.role
+    files = batch_files(HERE, "", (), len(jobs), engine="gpaw")
+    facts = {"recipe": GPAW.name, "recipe_sha256": GPAW.hash, "choices": list(GPAW.choices)}
+    if role == "reference":
+        place = root / "references"
+        extend_batch(place, jobs, files, {**facts, "batch": place.name})
+    else:
+        (root / "handoff").mkdir(exist_ok=True)
+        place = root / "handoff" / next_batch_name(root / "handoff")
+        write_batch(place, jobs, files, {**facts, "batch": place.name})
+    for job in jobs:
+        campaign.ledger.add_job(
+            job.ticket.id,
+            formula=job.ticket.formula,
+            batch=place.name,
+            folder=(place / job.ticket.folder).relative_to(root).as_posix(),
+            recipe=GPAW.hash,
+            story={**job.ticket.story, "role": role, "ticket_sha256": job.ticket.sha256},
         )
-        print(time.strftime("%H:%M:%S"), row["prototype"], folder.name, said, flush=True)
+    return place
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=("run", "pack"))
-    parser.add_argument("--geometries", type=Path, required=True)
-    parser.add_argument("--jobs", type=Path, required=True)
-    parser.add_argument("--until", default="24:00", help="clock time after which no job starts")
-    args = parser.parse_args()
-    (run if args.action == "run" else pack)(args)
+def run(args: argparse.Namespace) -> None:
+    """Emit, run and collect batch after batch, until the clock says stop."""
+    waiting = [job for _, job in asked(args.geometries)]
+    have = {material.removeprefix("gpaw-") for material in shipped()}
+    with Campaign(args.campaign, {}, 0) as campaign:
+        known = {job["id"] for job in campaign.ledger.jobs()} | have
+        waiting = [job for job in waiting if job.ticket.id not in known]
+        places = sorted({(campaign.root / job["folder"]).parent for job in campaign.ledger.jobs()})
+        while time.strftime("%H:%M") < args.until:
+            submit(places)
+            for line in collect(campaign.root, campaign.ledger).lines():
+                print(time.strftime("%H:%M:%S"), line, flush=True)
+            due, waiting = waiting[: args.batch], waiting[args.batch :]
+            if not due:
+                return
+            roles = ("candidate", "reference")
+            chosen = [[job for job in due if job.ticket.role == role] for role in roles]
+            places = [emit(campaign, jobs) for jobs in chosen if jobs]
+
+
+def submit(places: list[Path]) -> None:
+    """Run what is due in these folders, at the same time."""
+    running = [subprocess.Popen(["sh", "submit.sh"], cwd=place) for place in places]
+    for process in running:
+        process.wait()
 
 
 def pack(args: argparse.Namespace) -> None:
-    """Write the shipped set from the finished jobs."""
-    finished, energies, recipes = [], {}, set()
-    for row in geometries(args.geometries):
-        job = job_of(row)
-        if isinstance(job, Rejection):
+    """Add the finished jobs to the shipped set."""
+    rows = shipped()
+    ledger = Ledger.in_folder(args.campaign)
+    folders = {job["id"]: job["folder"] for job in ledger.jobs(State.INGESTED)}
+    ledger.close()
+    for row, job in asked(args.geometries):
+        if job.ticket.id not in folders:
             continue
-        result = (
-            read_result(args.jobs / job.ticket.folder)
-            if (args.jobs / job.ticket.folder).is_dir()
-            else Rejection("100", "not started")
-        )
-        if isinstance(result, Rejection):
-            continue
-        recipes.add(result.recipe_hash)
-        if row["prototype"] == "element":
-            energies[row["elements"][0]] = result.energy_eV / len(row["species"])
-        finished.append((row, job, result))
-    lines = [
-        json.dumps(line(row, job, result, energies), sort_keys=True, separators=(",", ":"))
-        for row, job, result in finished
-    ]
-    write_text(SET, "".join(f"{text}\n" for text in sorted(lines)))
-    print(len(lines), "lines,", len(energies), "references, recipes", recipes, "->", SET)
+        outcome = read_result(args.campaign / folders[job.ticket.id])
+        if isinstance(outcome, GpawResult):
+            rows[f"gpaw-{outcome.id}"] = line(row, job, outcome)
+    energies = {
+        row["species"][0]: row["energy_eV"] / len(row["species"])
+        for row in rows.values()
+        if row["role"] == "reference"
+    }
+    for row in rows.values():
+        value = formation_energy(row["energy_eV"], Counter(row["species"]), energies)
+        known = not isinstance(value, Rejection)
+        row["formation_energy_eV_per_atom"] = round(value, 4) if known else None
+    lines = sorted(json.dumps(r, sort_keys=True, separators=(",", ":")) for r in rows.values())
+    write_text(SET, "".join(f"{text}\n" for text in lines))
+    print(len(lines), "lines,", len(energies), "references ->", SET)
 
 
-def line(row: dict, job: Job, result, energies: dict[str, float]) -> dict[str, object]:
-    """Return the shipped line of a finished job."""
+def line(row: dict, job: Job, result: GpawResult) -> dict[str, object]:
+    """Return the shipped line of a finished job, without its formation energy."""
     element = row["prototype"] == "element"
-    formation = formation_energy(result.energy_eV, job.ticket.cell, energies)
     return {
         "material_id": f"gpaw-{result.id}",
         "formula": row["formula"],
@@ -186,9 +230,6 @@ def line(row: dict, job: Job, result, energies: dict[str, float]) -> dict[str, o
         "frac_coords": np.round(row["frac_coords"], 6).tolist(),
         "geometry_origin": row["origin"],
         "energy_eV": round(result.energy_eV, 5),
-        "formation_energy_eV_per_atom": None
-        if isinstance(formation, Rejection)
-        else round(formation, 4),
         "energy_scheme": f"{SCHEME}:{result.recipe_hash[:8]}",
         "band_gap_eV": None if element else round(result.gap_eV, 4),
         "direct_gap_eV": None if element else round(result.direct_gap_eV, 4),
@@ -201,6 +242,17 @@ def line(row: dict, job: Job, result, energies: dict[str, float]) -> dict[str, o
         "gpaw_version": result.gpaw_version,
         "seconds": result.seconds,
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=("run", "pack"))
+    parser.add_argument("--geometries", type=Path, required=True)
+    parser.add_argument("--campaign", type=Path, required=True)
+    parser.add_argument("--batch", type=int, default=20)
+    parser.add_argument("--until", default="24:00", help="clock time after which no batch starts")
+    args = parser.parse_args()
+    (run if args.action == "run" else pack)(args)
 
 
 if __name__ == "__main__":
