@@ -52,7 +52,7 @@ def closing_words(root: Path) -> str:
         jobs = ledger.jobs()
         finished = ledger.fact("finished") is not None
     lines.append(f"  {sum(c.rank is not None for c in candidates):>12,}  candidates")
-    references = [job for job in jobs if job["folder"].startswith("references/")]
+    references = [job for job in jobs if job["folder"].startswith("references")]
     lines.append(f"  {len(jobs) - len(references):>12,}  DFT job directories")
     lines.append(f"  {len(references):>12,}  elemental reference jobs beside them")
     places = sorted({Path(job["folder"]).parent for job in jobs})

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from dft_inputs.folder import Job, vasp_job
+from dft_inputs.folder import Job
+from dft_inputs.jobs import prepare_job
 from dft_inputs.recipe import Recipe
 from dft_inputs.references import competing_phases
 from structure.composition import formulas_of
-from structure.errors import CalculationError, CampaignError
-from structure.library import TemplateLibrary
+from structure.errors import Rejection
 from tasks._campaign import Campaign
-from tasks._outputs import Ingested
+from tasks._structures import campaign_library
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +37,11 @@ class Competitors:
     """
 
     def __init__(self, campaign: Campaign, recipe: Recipe):
-        ingested = campaign.ledger.finished("ingest", "all")
-        if ingested is None:
-            raise CampaignError(
-                "competing phases come from the template library, and ingest has not made it",
-                where=campaign.root,
-                fix="Run the campaign from its beginning, or set handoff.competing_phases: false.",
-            )
-        templates = Ingested.model_validate_json(ingested).templates
-        self._library = TemplateLibrary.load(templates.open_in(campaign.root))
+        self._library = campaign_library(
+            campaign,
+            "competing phases",
+            "Run the campaign from its beginning, or set handoff.competing_phases: false.",
+        )
         self._recipe = recipe
         self._systems: dict[tuple[str, ...], list[int]] = {}
         self._jobs: dict[int, Job | None] = {}
@@ -69,15 +65,14 @@ class Competitors:
                 "template_id": self._library.ids[i],
                 "known_formation_energy_eV_per_atom": float(self._library.formation_energies[i]),
             }
-            try:
-                self._jobs[i] = vasp_job(
-                    self._library.structure(i),
-                    self._recipe,
-                    formula=formula,
-                    role="competing",
-                    story=story,
-                )
-            except CalculationError as error:
-                logger.warning("competing phase %s gets no job: %s", formula, error.what)
-                self._jobs[i] = None
+            outcome = prepare_job(
+                self._library.structure(i),
+                self._recipe,
+                formula=formula,
+                role="competing",
+                story=story,
+            )
+            if isinstance(outcome, Rejection):
+                logger.warning("competing phase %s gets no job: %s", formula, outcome.sentence)
+            self._jobs[i] = None if isinstance(outcome, Rejection) else outcome
         return self._jobs[i]

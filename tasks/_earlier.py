@@ -68,7 +68,7 @@ def earlier_campaigns(root: Path, names: Sequence[str]) -> Earlier:
             )
         ledger = Ledger.in_folder(root / name)
         try:
-            jobs = [job for job in ledger.jobs() if not job["folder"].startswith("references/")]
+            jobs = [job for job in ledger.jobs() if not job["folder"].startswith("references")]
             asked = {job["formula"] for job in jobs}
             proposed |= asked
             gaps |= _calculated(ledger, GAP, asked)

@@ -10,31 +10,23 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from dft_inputs.folder import (
-    Job,
-    batches,
-    clear_unfinished,
-    emitted_jobs,
-    extend_batch,
-    next_batch_name,
-    vasp_job,
-    write_batch,
-)
+from dft_inputs.folder import Job
+from dft_inputs.jobs import prepare_job
 from dft_inputs.recipe import Recipe
 from dft_inputs.recipes import RECIPES, recipe_named
-from dft_inputs.references import reference_jobs, unreferenced
-from dft_inputs.scheduler import ClusterSettings, batch_files
-from structure.errors import CalculationError
+from dft_inputs.scheduler import ClusterSettings
+from structure.errors import Rejection
 from structure.io import structure_from_json
 from tasks._campaign import Campaign
 from tasks._competing import Competitors
+from tasks._emission import Emission, each_question_once, record
 from tasks._handles import handle_for, read_table
 from tasks._outputs import Filtered, HandedOff, Trained
 
@@ -50,7 +42,7 @@ class HandoffConfig(BaseModel):
     Attributes
     ----------
     recipe : str
-        Name of a VASP recipe (`dft_inputs.recipes`).
+        Name of a recipe (`dft_inputs.recipes`); it decides the engine.
     optional_steps : tuple of str
         Optional steps of the recipe to include, e.g. ``("06-elastic",)``.
     references : bool
@@ -72,10 +64,9 @@ class HandoffConfig(BaseModel):
 
     @field_validator("recipe")
     @classmethod
-    def _is_a_vasp_recipe(cls, name: str) -> str:
-        names = sorted(n for n, recipe in RECIPES.items() if recipe.engine == "vasp")
-        if name not in names:
-            raise ValueError(f"choose one of {', '.join(names)}")
+    def _is_known(cls, name: str) -> str:
+        if name not in RECIPES:
+            raise ValueError(f"choose one of {', '.join(sorted(RECIPES))}")
         return name
 
     def chosen_recipe(self) -> Recipe:
@@ -120,12 +111,12 @@ def _hand_off(
     recipe = config.chosen_recipe()
     competitors = Competitors(campaign, recipe) if config.competing_phases else None
     jobs, refused = _candidate_jobs(campaign.root, recipe, filtered, trained, competitors)
-    references = "references" if config.references and jobs else None
-    if references is not None:
-        others = competitors.jobs() if competitors else []
-        _emit_references(campaign, config, recipe, jobs, others)
-    batch = _emit_batch(campaign.root, config, recipe, jobs, refused, references)
-    _record(campaign, [batch.parent, campaign.root / "references"], recipe)
+    emission = Emission(campaign.root, recipe, config.cluster)
+    references = None
+    if config.references and jobs:
+        references = emission.emit_references(jobs, competitors.jobs() if competitors else [])
+    batch = emission.emit_batch(jobs, refused, references)
+    record(campaign)
     logger.info("handed off %d jobs in %s", len(jobs), batch.name)
     return HandedOff(
         batch=batch.name,
@@ -151,16 +142,17 @@ def _candidate_jobs(
         formula = str(columns["formula"][row])
         story = {k: _plain(v[row]) for k, v in columns.items() if k not in NOT_IN_STORY}
         story |= {"models": models, "why": _why(story)}
-        try:
-            structure = structure_from_json(columns["structure_json"][row])
-            if competitors is not None:
-                elements = [e.symbol for e in structure.composition.elements]
-                story["competing"] = [job.ticket.id for job in competitors.of(elements)]
-            jobs.append(vasp_job(structure, recipe, formula=formula, story=story))
-        except CalculationError as error:
-            refused.append({"formula": formula, "code": "job", "sentence": error.what})
-            logger.warning("%s gets no job: %s", formula, error.what)
-    return _each_question_once(jobs), refused
+        structure = structure_from_json(columns["structure_json"][row])
+        if competitors is not None:
+            elements = [e.symbol for e in structure.composition.elements]
+            story["competing"] = [job.ticket.id for job in competitors.of(elements)]
+        outcome = prepare_job(structure, recipe, formula=formula, story=story)
+        if isinstance(outcome, Rejection):
+            refused.append({"formula": formula, "code": outcome.code, "sentence": outcome.sentence})
+            logger.warning("%s gets no job: %s", formula, outcome.sentence)
+        else:
+            jobs.append(outcome)
+    return each_question_once(jobs), refused
 
 
 def _plain(value: Any) -> Any:
@@ -187,93 +179,3 @@ def _why(story: Mapping[str, Any]) -> str:
     if (template := story.get("template_formula")) is not None:
         words.append(f"structure of {template} at distance {story.get('emd') or 0:.2f}")
     return ", ".join(words)
-
-
-def _each_question_once(jobs: Iterable[Job]) -> list[Job]:
-    return list({job.ticket.content_sha256: job for job in jobs}.values())
-
-
-def _emit_batch(
-    root: Path,
-    config: HandoffConfig,
-    recipe: Recipe,
-    jobs: Sequence[Job],
-    refused: Sequence[Mapping[str, str]],
-    references: str | None,
-) -> Path:
-    """Write the jobs that no batch has yet as a new batch; return the batch that has the jobs."""
-    handoff = root / "handoff"
-    handoff.mkdir(exist_ok=True)
-    clear_unfinished(handoff)
-    present = emitted_jobs(*batches(handoff))
-    new = [job for job in jobs if job.ticket.id not in present]
-    if not new and batches(handoff):
-        places = [present[job.ticket.id][1].parent for job in jobs]
-        return max(places, default=batches(handoff)[-1])
-    batch = handoff / next_batch_name(handoff)
-    manifest = {
-        **_recipe_facts(recipe),
-        "batch": batch.name,
-        "references": references,
-        "refused": list(refused),
-    }
-    path = f"../../{references}" if references else None
-    write_batch(batch, new, _shared(config, recipe, new, path), manifest)
-    return batch
-
-
-def _recipe_facts(recipe: Recipe) -> dict[str, Any]:
-    return {
-        "recipe": recipe.name,
-        "recipe_sha256": recipe.hash,
-        "potcar_functional": recipe.potcar_functional,
-        "choices": list(recipe.choices),
-    }
-
-
-def _shared(
-    config: HandoffConfig, recipe: Recipe, jobs: Sequence[Job], references: str | None
-) -> dict[str, str]:
-    symbols = {symbol for job in jobs for symbol in job.ticket.potcar_symbols}
-    family = recipe.potcar_functional or ""
-    return batch_files(config.cluster, family, symbols, len(jobs), references)
-
-
-def _emit_references(
-    campaign: Campaign,
-    config: HandoffConfig,
-    recipe: Recipe,
-    jobs: Sequence[Job],
-    others: Sequence[Job],
-) -> None:
-    """Add the elements of these jobs, and competing phases, to the recipe's reference jobs."""
-    elements = sorted({element for job in jobs for element in job.ticket.cell})
-    references = [*reference_jobs(elements, recipe), *others]
-    target = campaign.root / "references"
-    manifest = {
-        **_recipe_facts(recipe),
-        "batch": "references",
-        "without_reference": unreferenced(elements),
-    }
-    extend_batch(target, references, _shared(config, recipe, references, None), manifest)
-
-
-def _record(campaign: Campaign, places: Sequence[Path], recipe: Recipe) -> None:
-    """Give the ledger every job that lies in the campaign and is not in it yet."""
-    handoff, references = places
-    known = {job["id"] for job in campaign.ledger.jobs()}
-    for ticket, folder in emitted_jobs(*batches(handoff), references).values():
-        if ticket.id not in known:
-            campaign.ledger.add_job(
-                ticket.id,
-                formula=ticket.formula,
-                batch=folder.parent.name,
-                folder=folder.relative_to(campaign.root).as_posix(),
-                recipe=ticket.recipe_sha256,
-                story={
-                    **ticket.story,
-                    "role": ticket.role,
-                    "recipe": ticket.recipe,
-                    "ticket_sha256": ticket.sha256,
-                },
-            )

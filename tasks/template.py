@@ -12,55 +12,41 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from structure.composition import anonymous_formulas, formulas_of
+from structure.composition import formulas_of
 from structure.errors import Rejection
 from tasks._campaign import Campaign
 from tasks._handles import Handle, read_table, write_table
 from tasks._outputs import Ingested, Screened, Templated
+from tasks._structures import Placed, StructureConfig, first_usable, usable_templates
 
 if TYPE_CHECKING:
     from structure.library import TemplateLibrary
-    from structure.substitution import Substituted
 
 logger = logging.getLogger(__name__)
 
 _PROGRESS_EVERY = 50
 
 
-class TemplateConfig(BaseModel):
-    """How candidates get their structures.
+class TemplateConfig(StructureConfig):
+    """How candidates get their structures; see also `StructureConfig`.
 
     Attributes
     ----------
     limit : int
         How many of the best candidates are given a structure.
-    neighbours : int
-        Templates tried for a candidate, nearest first, until one can be used.
-    minimum_ratio : float
-        Least distance between two atoms over the sum of their covalent radii (chosen: 99.7 % of
-        Materials Project structures keep 0.7).
-    maximum_sites : int
-        Larger cells are not used as templates (chosen: DFT on them costs too much).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     limit: int = Field(default=300, ge=1)
-    neighbours: int = Field(default=10, ge=1)
-    minimum_ratio: float = Field(default=0.70, gt=0, lt=2)
-    maximum_sites: int = Field(default=80, ge=1)
 
 
 @dataclass(frozen=True)
 class _Assigned:
-    """One candidate's structure: its place in the input, the template's row, and the result."""
+    """One candidate's place in the input, and its structure."""
 
     candidate: int
-    template: int
-    emd: float
-    result: Substituted
+    placed: Placed
 
 
 def assign_templates(
@@ -88,7 +74,7 @@ def assign_templates(
         from structure.library import TemplateLibrary
 
         library = TemplateLibrary.load(ingested.templates.open_in(campaign.root))
-        library = library.take(library.n_sites <= config.maximum_sites)
+        library = usable_templates(library, config)
         columns, counts = read_table(campaign.root, screened.candidates)
         best = np.argsort(columns["rank"], kind="stable")[: config.limit]
         table = {name: values[best] for name, values in columns.items()}
@@ -111,36 +97,14 @@ def _substituted(
     found: list[_Assigned] = []
     rejected: list[tuple[int, Rejection]] = []
     for i, row in enumerate(counts):
-        outcome = _first_usable(library, i, row, config)
+        outcome = first_usable(library, row, config)
         if isinstance(outcome, Rejection):
             rejected.append((i, outcome))
         else:
-            found.append(outcome)
+            found.append(_Assigned(i, outcome))
         if (i + 1) % _PROGRESS_EVERY == 0:
             logger.info("template: %d of %d, %d usable", i + 1, len(counts), len(found))
     return found, rejected
-
-
-def _first_usable(
-    library: TemplateLibrary, candidate: int, row: np.ndarray, config: TemplateConfig
-) -> _Assigned | Rejection:
-    from structure.substitution import substitute
-
-    near = library.nearest(row, config.neighbours, one_per_formula=True)
-    failures: list[Rejection] = []
-    for template, emd in near:
-        result = substitute(library.structure(template), row, minimum_ratio=config.minimum_ratio)
-        if not isinstance(result, Rejection):
-            return _Assigned(candidate, template, emd, result)
-        failures.append(result)
-    if not failures:
-        return Rejection(
-            "no-template",
-            f"no template has the stoichiometry {anonymous_formulas(row[None])[0]} of "
-            f"{formulas_of(row[None])[0]}",
-        )
-    others = f"; {len(failures) - 1} more templates fail too" if len(failures) > 1 else ""
-    return Rejection(failures[0].code, failures[0].sentence + others)
 
 
 def _nearest_formulas(library: TemplateLibrary, counts: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -170,8 +134,8 @@ def _write_structures(
     from structure.io import structure_json
 
     rows = np.array([a.candidate for a in found], dtype=np.intp)
-    templates = np.array([a.template for a in found], dtype=np.intp)
-    results = [a.result for a in found]
+    templates = np.array([a.placed.template for a in found], dtype=np.intp)
+    results = [a.placed.result for a in found]
     columns: dict[str, Any] = {
         "rank": table["rank"][rows].astype(np.int64),
         "formula": _texts(formulas_of(counts[rows])),
@@ -180,7 +144,7 @@ def _write_structures(
         "band_gap_sigma_eV": table["band_gap_sigma_eV"][rows].astype(np.float64),
         "template_id": _texts([library.ids[t] for t in templates.tolist()]),
         "template_formula": _texts(formulas_of(library.counts[templates])),
-        "emd": np.array([a.emd for a in found], dtype=np.float64),
+        "emd": np.array([a.placed.emd for a in found], dtype=np.float64),
         "spacegroup": library.spacegroups[templates].astype(np.int64),
         "n_sites": np.array([len(r.structure) for r in results], dtype=np.int64),
         "volume_scale": np.array([r.volume_scale for r in results], dtype=np.float64),

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 
 from dft_inputs.folder import emitted_jobs
+from dft_inputs.jobs import prepare_job
+from dft_inputs.recipes import GPAW, PAPER
+from dft_inputs.scheduler import ClusterSettings
 from structure.composition import counts_from
 from structure.io import structure_json
 from tasks._campaign import Campaign
+from tasks._emission import Emission, record
 from tasks._handles import ModelHandle, write_table
 from tasks._outputs import Filtered, Trained
 from tasks.handoff import HandoffConfig, hand_off
@@ -124,9 +128,46 @@ def test_no_survivor_is_an_empty_batch_not_an_error(tmp_path):
         assert "nothing to submit" in done.stdout
 
 
-def test_a_recipe_that_is_not_for_vasp_is_refused():
+def test_a_recipe_nobody_knows_is_refused():
     with pytest.raises(ValueError, match="agd-paper"):
-        HandoffConfig(recipe="gpaw-pbe")
+        HandoffConfig(recipe="agd-papper")
+
+
+def test_a_gpaw_recipe_gives_gpaw_jobs_in_primitive_cells_with_references_of_the_same_recipe(
+    tmp_path,
+):
+    with Campaign(tmp_path / "c", {}, 0) as campaign:
+        filtered = survivors(campaign, [("Mg", "O"), ("La", "N")], reserve=0)
+        out = hand_off(campaign, HandoffConfig(recipe="gpaw-pbe"), filtered, TRAINED)
+        batch = campaign.root / "handoff" / out.batch
+        ((ticket, folder),) = emitted_jobs(batch).values()
+        assert (ticket.engine, ticket.formula, ticket.n_sites) == ("gpaw", "MgO", 2)
+        assert (folder / ticket.steps[0].name / "gpaw.json").exists()
+        assert (folder / "run.sh").exists()
+        assert not (batch / "potcars.txt").exists()
+        refused = json.loads((batch / "batch.json").read_text())["refused"]
+        assert [(r["formula"], r["code"]) for r in refused] == [("LaN", "gpaw-element")]
+        references = emitted_jobs(campaign.root / "references").values()
+        assert {t.recipe_sha256 for t, _ in references} == {ticket.recipe_sha256}
+        assert {t.formula for t, _ in references} == {"Mg", "O"}
+
+
+def test_references_of_a_second_recipe_get_a_folder_of_their_own(tmp_path):
+    with Campaign(tmp_path / "c", {}, 0) as campaign:
+        root = campaign.root
+        jobs = {}
+        for recipe in (GPAW, PAPER.with_steps(()), PAPER.with_steps(["06-elastic"])):
+            emission = Emission(root, recipe, ClusterSettings())
+            job = prepare_job(rocksalt(), recipe, formula="MgO")
+            folder = emission.emit_references([job])
+            emission.emit_batch([job], references=folder)
+            assert emission.reference_folder() == folder
+            jobs[folder.name] = emitted_jobs(folder)
+        assert list(jobs)[:2] == ["references", "references-agd-paper"]
+        assert len(jobs) == 3
+        assert len({id for found in jobs.values() for id in found}) == 6
+        assert len(record(campaign)) == 9
+        assert record(campaign) == []
 
 
 RUN = """

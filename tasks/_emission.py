@@ -1,0 +1,178 @@
+"""Job directories of a campaign: shared by the hand-off stage and DFT oracles.
+
+In: jobs of one recipe, ready to be written. Out: a batch under ``handoff/``, the recipe's reference
+jobs beside it, and a row in the ledger for every job. Directories appear whole or not at all, and a
+question that lies in any batch is not written again, so that every call may be killed and repeated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dft_inputs.folder import (
+    Job,
+    batches,
+    clear_unfinished,
+    emitted_jobs,
+    extend_batch,
+    next_batch_name,
+    reference_folders,
+    write_batch,
+)
+from dft_inputs.recipe import Recipe
+from dft_inputs.references import reference_jobs, unreferenced
+from dft_inputs.scheduler import ClusterSettings, batch_files
+from tasks._campaign import Campaign
+
+EMITTED_AT = "emitted_at"
+"""Key of a job's story in the ledger: when it was recorded, ISO 8601 in UTC. The ticket does not
+hold it: equal questions give equal tickets."""
+
+
+@dataclass(frozen=True)
+class Emission:
+    """Where jobs are written, and how they are to be run.
+
+    Attributes
+    ----------
+    root : Path
+        Campaign directory.
+    recipe : Recipe
+    cluster : ClusterSettings
+    """
+
+    root: Path
+    recipe: Recipe
+    cluster: ClusterSettings
+
+    def emit_batch(
+        self,
+        jobs: Sequence[Job],
+        refused: Sequence[Mapping[str, str]] = (),
+        references: Path | None = None,
+    ) -> Path:
+        """Write the jobs that no batch has yet as a new batch; return the batch that has them.
+
+        Parameters
+        ----------
+        jobs : sequence of Job
+            Best first.
+        refused : sequence of mapping
+            ``formula``, ``code`` and ``sentence`` of what got no job; goes into ``batch.json``.
+        references : Path, optional
+            Folder of the reference jobs that belong to the batch.
+        """
+        handoff = self.root / "handoff"
+        handoff.mkdir(exist_ok=True)
+        clear_unfinished(handoff)
+        present = emitted_jobs(*batches(handoff))
+        new = [job for job in jobs if job.ticket.id not in present]
+        if not new and batches(handoff):
+            places = [present[job.ticket.id][1].parent for job in jobs]
+            return max(places, default=batches(handoff)[-1])
+        batch = handoff / next_batch_name(handoff)
+        manifest = {
+            **self._recipe_facts(),
+            "batch": batch.name,
+            "references": references.name if references else None,
+            "refused": list(refused),
+        }
+        path = f"../../{references.name}" if references else None
+        write_batch(batch, new, self._shared(new, path), manifest)
+        return batch
+
+    def emit_references(self, jobs: Iterable[Job], others: Sequence[Job] = ()) -> Path:
+        """Add the elements of these jobs, and other jobs, to the recipe's reference jobs.
+
+        Returns
+        -------
+        Path
+            The folder that has them; see `reference_folder`.
+        """
+        elements = sorted({element for job in jobs for element in job.ticket.cell})
+        references = [*reference_jobs(elements, self.recipe), *others]
+        target = self.reference_folder()
+        manifest = {
+            **self._recipe_facts(),
+            "batch": target.name,
+            "without_reference": unreferenced(elements),
+        }
+        extend_batch(target, references, self._shared(references, None), manifest)
+        return target
+
+    def reference_folder(self) -> Path:
+        """Return the folder of the recipe's references.
+
+        It is ``references`` where that is free or this recipe's; a campaign that asks by several
+        recipes has ``references-<recipe>`` for the others, because scripts and settings stand once
+        in a folder.
+        """
+        short = self.recipe.hash[:8]
+        names = ("references", f"references-{self.recipe.name}")
+        for name in names:
+            target = self.root / name
+            if not target.exists() or _recipe_of(target) in (None, self.recipe.hash):
+                return target
+        return self.root / f"references-{self.recipe.name}-{short}"
+
+    def _recipe_facts(self) -> dict[str, Any]:
+        return {
+            "recipe": self.recipe.name,
+            "recipe_sha256": self.recipe.hash,
+            "potcar_functional": self.recipe.potcar_functional,
+            "choices": list(self.recipe.choices),
+        }
+
+    def _shared(self, jobs: Sequence[Job], references: str | None) -> dict[str, str]:
+        """Return what stands beside the job directories."""
+        symbols = {symbol for job in jobs for symbol in job.ticket.potcar_symbols}
+        family = self.recipe.potcar_functional or ""
+        return batch_files(self.cluster, family, symbols, len(jobs), references, self.recipe.engine)
+
+
+def _recipe_of(place: Path) -> str | None:
+    """Return the hash of the recipe that a folder of jobs names, if it can be read."""
+    try:
+        found = json.loads((place / "batch.json").read_bytes())["recipe_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(found)
+
+
+def each_question_once(jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs without those that ask the same again."""
+    return list({job.ticket.content_sha256: job for job in jobs}.values())
+
+
+def record(campaign: Campaign) -> list[str]:
+    """Give the ledger every job that lies in the campaign and is not in it yet; return their ids.
+
+    A run that was killed after it wrote a batch is completed by this.
+    """
+    known = {job["id"] for job in campaign.ledger.jobs()}
+    places = [*batches(campaign.root / "handoff"), *reference_folders(campaign.root)]
+    new = []
+    for ticket, folder in emitted_jobs(*places).values():
+        if ticket.id in known:
+            continue
+        campaign.ledger.add_job(
+            ticket.id,
+            formula=ticket.formula,
+            batch=folder.parent.name,
+            folder=folder.relative_to(campaign.root).as_posix(),
+            recipe=ticket.recipe_sha256,
+            story={
+                **ticket.story,
+                "role": ticket.role,
+                "recipe": ticket.recipe,
+                "ticket_sha256": ticket.sha256,
+                EMITTED_AT: datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        )
+        new.append(ticket.id)
+    return new
