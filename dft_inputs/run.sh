@@ -13,20 +13,24 @@ if [ -n "${AGD_SETUP:-}" ]; then eval "$AGD_SETUP"; fi
 runner=$!
 # The early signal of the scheduler reaches this shell; the runner decides what to do with it.
 trap 'kill -USR1 "$runner" 2>/dev/null' USR1
-trap 'kill -TERM "$runner" 2>/dev/null' TERM INT
+# SLURM ends with TERM what is cancelled, put back by an administrator or preempted.
+told=no
+trap 'told=yes; kill -TERM "$runner" 2>/dev/null' TERM INT
 wait "$runner"
 code=$?
 while kill -0 "$runner" 2>/dev/null; do
     wait "$runner"
     code=$?
 done
-if [ "$code" -eq 75 ]; then
-    # Stopped at the wall-time limit. SLURM puts it back in the queue; elsewhere submit.sh does.
-    if [ -n "${SLURM_JOB_ID:-}" ] && scontrol requeue "$SLURM_JOB_ID"; then
-        exit 0
+if [ -n "${SLURM_JOB_ID:-}" ]; then
+    # Whoever told it to end has decided whether it comes back: the mark of submission stays.
+    if [ "$told" = yes ]; then exit "$code"; fi
+    # Stopped at the wall-time limit: back into the queue. An array's own id would mean all of it.
+    self=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+    if [ "$code" -eq 75 ]; then
+        if scontrol requeue "${self:-$SLURM_JOB_ID}" || [ "$told" = yes ]; then exit 0; fi
     fi
-    rm -f "$job/SUBMITTED"
-elif [ "$code" -ne 0 ] && [ "$code" -ne 76 ]; then
-    rm -f "$job/SUBMITTED"
 fi
+# Not in a queue any more: the next submit.sh takes it up.
+if [ "$code" -ne 0 ] && [ "$code" -ne 76 ]; then rm -f "$job/SUBMITTED"; fi
 exit "$code"

@@ -288,7 +288,9 @@ def ask_to_stop(folder: Path, child: Any, waited: float, warning: float, rung: i
 
 def end(child: Any) -> None:
     """End VASP; under SLURM its job step first, or later steps of the allocation would hang."""
-    allocation = os.environ.get("SLURM_JOB_ID")
+    allocation, index = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    if index:  # one element has the array's own id, which would mean the steps of all
+        allocation = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{index}"
     if allocation and shutil.which("scancel") and shutil.which("squeue"):
         query = ["squeue", "--noheader", "--steps", "--job", allocation, "--format=%i"]
         for name in subprocess.check_output(query).decode().split():

@@ -5,9 +5,10 @@
 #   sh submit.sh --dry-run    say what would be submitted
 #   sh submit.sh --again      also the jobs that failed; --again --code 210: only those with a code
 #   sh submit.sh --lost       also the jobs marked as submitted, after the scheduler lost them
+#                             (cancelled, killed; what SLURM still has is left alone)
 #
 # Killed at any moment, the same command goes on: a list that was written but not sent is sent
-# unless the scheduler knows its name.
+# unless the scheduler knows it or one of its jobs has begun.
 set -eu
 cd "$(dirname -- "$0")"
 dry=no again=no code='' lost=no
@@ -17,34 +18,55 @@ while [ $# -gt 0 ]; do
         --again) again=yes ;;
         --lost) lost=yes ;;
         --code) shift; code=${1:?--code needs a number} ;;
-        *) sed -n '2,11s/^# \{0,1\}//p' "$0"; [ "$1" = --help ] && exit 0; exit 2 ;;
+        *) sed -n '2,12s/^# \{0,1\}//p' "$0"; [ "$1" = --help ] && exit 0; exit 2 ;;
     esac
     shift
 done
 # shellcheck disable=SC1091
 . ./cluster.env
 batch=$(pwd)
+place=$(pwd -P)  # as SLURM names it; batches of other campaigns have the same name
 name=agd-$(basename "$batch")
 
 say() { printf '%s\n' "$*"; }
 
 pending() {  # writes the pending job folders, in order of priority
+    queue=''
+    if [ "$lost" = yes ] && [ "$AGD_SCHEDULER" = slurm ]; then queue=$(queued); fi
     while IFS= read -r job; do
-        [ -f "$job/ticket.json" ] || continue
+        [ -f "$job/ticket.json" ] || { say "$job of jobs.txt is not here: left out" >&2; continue; }
         if [ -e "$job/DONE" ] || [ -e "$job/CANCELLED" ]; then continue; fi
         if [ -e "$job/FAILED" ]; then
             [ "$again" = yes ] || continue
             [ -z "$code" ] || grep -q "\"code\": $code[,}]*\$" "$job/STATUS.json" || continue
         fi
-        if [ -e "$job/SUBMITTED" ] && [ "$lost" = no ]; then continue; fi
+        if [ -e "$job/SUBMITTED" ]; then
+            [ "$lost" = yes ] || continue
+            if say "$queue" | grep -qxF "$job"; then say "$job: in the queue" >&2; continue; fi
+        fi
         say "$job"
     done < jobs.txt
 }
 
-known() {  # prints the scheduler's id of the job of this name, if it has one
+queued() {  # prints the jobs of this folder that wait or run in SLURM
+    entries=$(squeue --noheader --array --user="$(id -un)" --format='%K/%j%Z')
+    say "$entries" | while IFS= read -r entry; do
+        number=${entry#*/"$name-"}
+        number=${number%"$place"}
+        [ "$entry" = "${entry%%/*}/$name-$number$place" ] || continue
+        [ ! -f "submitted/$number.list" ] || sed -n "${entry%%/*}p" "submitted/$number.list"
+    done
+}
+
+known() {  # prints the scheduler's id of list $1, if it has it
     case $AGD_SCHEDULER in
-        slurm) squeue --noheader --name="$1" --format=%A | head -n 1 ;;
-        pbs) qselect -N "$1" | head -n 1 ;;
+        slurm)
+            entries=$(squeue --noheader --name="$name-$1" --format='%F %Z') || return 1
+            say "$entries" | while read -r id folder; do
+                if [ "$folder" = "$place" ]; then say "$id"; break; fi
+            done
+            ;;
+        pbs) qselect -N "$name-$1" | head -n 1 ;;
     esac
 }
 
@@ -78,13 +100,19 @@ send() {  # sends list number $1, of $2 jobs, as one array job and prints the sc
     esac
 }
 
-finish() {  # marks the jobs of list $1 as submitted under id $2
-    printf '%s\n' "$2" > "submitted/.$1.id" && mv "submitted/.$1.id" "submitted/$1.id"
+deliver() {  # sends list $1 and notes its id
+    # Marked before it is sent: a job that ends at once takes its mark away again.
     while IFS= read -r job; do
-        if [ -e "$job/DONE" ]; then continue; fi
-        printf '%s\n' "$2" > "$job/.SUBMITTED" && mv "$job/.SUBMITTED" "$job/SUBMITTED"
+        if [ -d "$job" ] && [ ! -e "$job/DONE" ]; then say "$1" > "$job/SUBMITTED"; fi
     done < "submitted/$1.list"
-    : > "submitted/$1.sent"
+    id=$(send "$1" "$(length "submitted/$1.list")") || id=''
+    if [ -z "$id" ]; then
+        while IFS= read -r job; do rm -f "$job/SUBMITTED"; done < "submitted/$1.list"
+        say "the scheduler took no job and none is marked as submitted; after correcting" \
+            "cluster.env run the same command again" >&2
+        exit 1
+    fi
+    say "$id" > "submitted/.$1.id" && mv "submitted/.$1.id" "submitted/$1.id"
 }
 
 reopen() {  # forgets the verdict on job $1, so that the runner takes it up again
@@ -92,6 +120,14 @@ reopen() {  # forgets the verdict on job $1, so that the runner takes it up agai
 }
 
 length() { wc -l < "$1" | tr -d ' '; }
+
+array_limit() {  # prints how many elements an array job may have
+    size=''
+    if [ "$AGD_SCHEDULER" = slurm ]; then
+        size=$(scontrol show config | sed -n 's/^MaxArraySize *= *\([0-9]*\)$/\1/p')
+    fi
+    say $((${size:-1001} - 1))
+}
 
 next() {  # prints the first number no list has yet
     number=1
@@ -142,23 +178,27 @@ for list in submitted/[0-9]*.list; do  # what a killed submit.sh left
     [ -f "$list" ] || continue
     number=$(basename "$list" .list)
     [ ! -f "submitted/$number.sent" ] || continue
-    id=$(cat "submitted/$number.id" 2>/dev/null || known "$name-$number")
-    [ -n "$id" ] || id=$(send "$number" "$(length "$list")")
-    [ -n "$id" ] || { say "the scheduler took no job" >&2; exit 1; }
-    finish "$number" "$id"
+    id=$(cat "submitted/$number.id" 2>/dev/null || known "$number") || {
+        say "the scheduler does not answer; nothing was sent" >&2
+        exit 1
+    }
+    [ -n "$id" ] || deliver "$number"
+    : > "submitted/$number.sent"
     say "list $number: job $id"
 done
 
-number=$(next)
-pending > "submitted/.$number.list"
-if [ ! -s "submitted/.$number.list" ]; then
-    rm -f "submitted/.$number.list"
-    say "nothing to submit"
-    exit 0
-fi
-while IFS= read -r job; do reopen "$job"; done < "submitted/.$number.list"
-mv "submitted/.$number.list" "submitted/$number.list"
-id=$(send "$number" "$(length "submitted/$number.list")")
-[ -n "$id" ] || { say "the scheduler took no job" >&2; exit 1; }
-finish "$number" "$id"
-say "submitted $(length "submitted/$number.list") jobs as $id"
+pending > submitted/now.list
+count=$(length submitted/now.list)
+[ "$count" -gt 0 ] || { say "nothing to submit"; exit 0; }
+from=1
+most=$(array_limit)
+while [ "$from" -le "$count" ]; do
+    number=$(next)
+    sed -n "$from,$((from + most - 1))p" submitted/now.list > "submitted/.$number.list"
+    while IFS= read -r job; do reopen "$job"; done < "submitted/.$number.list"
+    mv "submitted/.$number.list" "submitted/$number.list"
+    deliver "$number"
+    : > "submitted/$number.sent"
+    say "submitted $(length "submitted/$number.list") jobs as $id"
+    from=$((from + most))
+done

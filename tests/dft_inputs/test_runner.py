@@ -229,6 +229,58 @@ def test_a_vasp_that_hangs_is_asked_then_ended(job):
     assert run(job).returncode == 0
 
 
+@pytest.fixture
+def slurm(tmp_path) -> dict[str, str]:
+    """What an array element sees whose own id is that of the array; commands only note the call."""
+    (tmp_path / "bin").mkdir()
+    for name in ("scontrol", "squeue", "scancel"):
+        answer = "printf '100_3.batch\\n100_3.0\\n'" if name == "squeue" else "exit $REFUSED"
+        text = f'#!/bin/sh\necho {name} "$*" >> "$CALLS"\n{answer}\n'
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "calls").touch()
+    ids = {"SLURM_JOB_ID": "100", "SLURM_ARRAY_JOB_ID": "100", "SLURM_ARRAY_TASK_ID": "3"}
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    return {**ids, "PATH": path, "CALLS": str(tmp_path / "calls"), "REFUSED": "0"}
+
+
+def stop_while_running(job: Path, number: signal.Signals, env: dict[str, str]) -> tuple[int, str]:
+    """Return the exit code and the calls of SLURM's commands."""
+    (job / "SUBMITTED").touch()
+    child = start(job, FAKE_VASP_STEP_S="1.5", **env)
+    wait_for(job / "00-relax1" / "vasprun.xml")
+    os.kill(child.pid, number)
+    return child.wait(), Path(env["CALLS"]).read_text()
+
+
+def test_at_the_wall_time_limit_an_element_puts_itself_back_and_not_its_whole_array(job, slurm):
+    assert stop_while_running(job, signal.SIGUSR1, slurm) == (0, "scontrol requeue 100_3\n")
+    assert (job / "SUBMITTED").exists()
+
+
+def test_a_job_that_slurm_does_not_take_back_is_submitted_again_by_submit_sh(job, slurm):
+    code, _ = stop_while_running(job, signal.SIGUSR1, {**slurm, "REFUSED": "1"})
+    assert code == 75
+    assert not (job / "SUBMITTED").exists()
+
+
+def test_a_job_that_slurm_tells_to_end_neither_comes_back_by_itself_nor_is_sent_twice(job, slurm):
+    code, calls = stop_while_running(job, signal.SIGTERM, slurm)
+    assert code == 75
+    assert calls == ""
+    assert (job / "SUBMITTED").exists()
+
+
+def test_a_vasp_that_hangs_in_slurm_loses_its_own_job_step_and_no_other(job, slurm):
+    env_file = job.parent / "cluster.env"
+    env_file.write_text(env_file.read_text().replace("WARNING_S=600", "WARNING_S=1"))
+    stop_while_running(job, signal.SIGUSR1, {**slurm, "FAKE_VASP": "*=deaf"})
+    query, cancel, requeue = Path(slurm["CALLS"]).read_text().splitlines()
+    assert query == "squeue --noheader --steps --job 100_3 --format=%i"
+    assert cancel == "scancel 100_3.0"
+    assert requeue == "scontrol requeue 100_3"
+
+
 def test_the_time_given_in_cluster_env_stops_a_job_without_any_signal(tmp_path, potcars):
     job = emit(tmp_path / "batch-0001", potcars, hours=1, warning_s=1)
     started = str(time.time() - 3600 + 1.5)

@@ -19,16 +19,27 @@ CELLS = {"MgO": rocksalt(), "CaO": rocksalt("Ca", "O", 4.8), "SrO": rocksalt("Sr
 
 FAKE_SBATCH = """#!/bin/sh
 # Notes the call and gives a job id; with HANG it takes the job but never answers.
-for word; do case $word in --job-name=*) name=${word#--job-name=} ;; esac; done
+for word; do
+    case $word in
+        --job-name=*) name=${word#--job-name=} ;;
+        --array=*) last=${word#--array=1-} ;;
+    esac
+done
 number=$(( $(wc -l < "$QUEUE/calls") + 100 ))
 echo "$*" >> "$QUEUE/calls"
-echo "$number $name" >> "$QUEUE/jobs"
+for i in $(seq "${last%\\%*}"); do echo "$number $i/$name$(pwd -P)"; done >> "$QUEUE/jobs"
 [ ! -e "$QUEUE/HANG" ] || sleep 100
 echo "$number;cluster"
 """
 FAKE_SQUEUE = """#!/bin/sh
+# A line of the queue is `id index/name/place`, as the options ask for it.
+[ ! -e "$QUEUE/DOWN" ] || { echo "Unable to contact slurm controller" >&2; exit 1; }
 for word; do case $word in --name=*) name=${word#--name=} ;; esac; done
-sed -n "s/^\\([0-9]*\\) $name\\$/\\1/p" "$QUEUE/jobs"
+if [ -n "$name" ]; then sed -n "s,^\\([0-9]*\\) [0-9]*/$name/,\\1 /,p" "$QUEUE/jobs"
+else sed 's/^[0-9]* //' "$QUEUE/jobs"; fi
+"""
+FAKE_SCONTROL = """#!/bin/sh
+echo "MaxArraySize            = ${FAKE_MAX_ARRAY_SIZE:-1001}"
 """
 FAKE_QSUB = """#!/bin/sh
 echo "$*" >> "$QUEUE/calls"
@@ -40,7 +51,8 @@ echo "7.pbs"
 def queue(tmp_path) -> Path:
     place = tmp_path / "queue"
     (place / "bin").mkdir(parents=True)
-    for name, text in {"sbatch": FAKE_SBATCH, "squeue": FAKE_SQUEUE, "qsub": FAKE_QSUB}.items():
+    fakes = {"sbatch": FAKE_SBATCH, "squeue": FAKE_SQUEUE, "scontrol": FAKE_SCONTROL}
+    for name, text in {**fakes, "qsub": FAKE_QSUB}.items():
         (place / "bin" / name).write_text(text)
         (place / "bin" / name).chmod(0o755)
     for name in ("calls", "jobs"):
@@ -85,7 +97,8 @@ def test_the_jobs_of_a_batch_become_one_array_with_an_early_signal(tmp_path, que
         assert word in call.split()
     order = (batch / "jobs.txt").read_text()
     assert (batch / "submitted" / "0001.list").read_text() == order
-    assert [(batch / j / "SUBMITTED").read_text() for j in order.split()] == ["100\n"] * 3
+    assert (batch / "submitted" / "0001.id").read_text() == "100\n"
+    assert [(batch / j / "SUBMITTED").read_text() for j in order.split()] == ["0001\n"] * 3
 
 
 def test_submitting_again_submits_nothing(tmp_path, queue):
@@ -124,11 +137,77 @@ def test_done_and_cancelled_jobs_are_skipped_and_failed_ones_only_taken_again_on
     assert not (second / "FAILED").exists()
 
 
-def test_jobs_the_scheduler_lost_are_sent_again_on_request(tmp_path, queue):
+def test_jobs_the_scheduler_lost_are_sent_again_on_request_and_those_it_has_are_not(
+    tmp_path, queue
+):
     batch = emit(tmp_path / "batch-0001")
     submit(batch, queue)
-    assert "submitted 3 jobs" in submit(batch, queue, "--lost").stdout
+    assert "nothing to submit" in submit(batch, queue, "--lost").stdout
+    _first, *others = (queue / "jobs").read_text().splitlines()
+    (queue / "jobs").write_text("\n".join(others) + "\n")
+    assert "submitted 1 jobs" in submit(batch, queue, "--lost").stdout
+    assert (batch / "submitted" / "0002.list").read_text() == first_job(batch)
     assert len(calls(queue)) == 2
+
+
+def first_job(batch: Path) -> str:
+    return (batch / "jobs.txt").read_text().splitlines(keepends=True)[0]
+
+
+def test_a_queue_that_does_not_answer_is_no_reason_to_send_again(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    submit(batch, queue)
+    (queue / "DOWN").touch()
+    assert submit(batch, queue, "--lost").returncode == 1
+    for name in ("0001.id", "0001.sent"):
+        (batch / "submitted" / name).unlink()
+    done = submit(batch, queue)
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+    assert len(calls(queue)) == 1
+
+
+def test_the_list_of_another_campaigns_batch_of_the_same_name_is_not_taken_for_ours(
+    tmp_path, queue
+):
+    theirs, ours = (emit(tmp_path / who / "batch-0001") for who in ("theirs", "ours"))
+    submit(theirs, queue)
+    (ours / "submitted").mkdir()
+    shutil.copy(ours / "jobs.txt", ours / "submitted" / "0001.list")
+    assert "list 0001: job 101" in submit(ours, queue).stdout
+    assert "nothing to submit" in submit(ours, queue, "--lost").stdout
+    assert len(calls(queue)) == 2
+
+
+def test_more_jobs_than_an_array_may_have_become_several_arrays(tmp_path, queue, monkeypatch):
+    monkeypatch.setenv("FAKE_MAX_ARRAY_SIZE", "3")
+    batch = emit(tmp_path / "batch-0001")
+    submit(batch, queue)
+    assert [call.split()[2] for call in calls(queue)] == ["--array=1-2%50", "--array=1-1%50"]
+    lists = [(batch / "submitted" / f"{n}.list").read_text() for n in ("0001", "0002")]
+    assert "".join(lists) == (batch / "jobs.txt").read_text()
+
+
+def test_a_job_that_ends_while_its_list_is_being_sent_is_not_marked_as_submitted(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    job = first_job(batch).strip()
+    text = FAKE_SBATCH.replace('echo "$number;', f'rm {job}/SUBMITTED\necho "$number;')
+    (queue / "bin" / "sbatch").write_text(text)
+    assert submit(batch, queue).returncode == 0
+    assert not (batch / job / "SUBMITTED").exists()
+    assert len(list(batch.glob("*/SUBMITTED"))) == 2
+
+
+def test_a_job_folder_that_is_gone_is_named_and_the_others_are_sent(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    gone = first_job(batch).strip()
+    (batch / "submitted").mkdir()
+    shutil.copy(batch / "jobs.txt", batch / "submitted" / "0001.list")
+    shutil.rmtree(batch / gone)
+    done = submit(batch, queue)
+    assert done.returncode == 0
+    assert f"{gone} of jobs.txt is not here" in done.stderr
+    assert len(list(batch.glob("*/SUBMITTED"))) == 2
 
 
 def test_killed_after_the_scheduler_took_the_jobs_it_does_not_send_them_twice(tmp_path, queue):
@@ -202,6 +281,32 @@ def test_one_element_of_the_array_runs_its_line(tmp_path, queue):
     done = subprocess.run(["sh", batch / "array.sh"], env=env, capture_output=True, text=True)
     assert done.returncode == 21
     assert "names no job" in done.stderr
+
+
+def test_a_killed_submit_learns_from_a_job_that_began_that_its_list_was_sent(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    submit(batch, queue)
+    for name in ("0001.id", "0001.sent"):
+        (batch / "submitted" / name).unlink()
+    (queue / "jobs").write_text("")
+    (batch / first_job(batch).strip() / "run.sh").write_text("true\n")
+    slurm = {"SLURM_ARRAY_JOB_ID": "100", "SLURM_JOB_ID": "101", "SLURM_ARRAY_TASK_ID": "1"}
+    agd = {"AGD_BATCH": str(batch), "AGD_LIST": "submitted/0001.list"}
+    subprocess.run(["sh", batch / "array.sh"], env={**environment(queue), **slurm, **agd})
+    assert "list 0001: job 100" in submit(batch, queue).stdout
+    assert len(calls(queue)) == 1
+
+
+def test_a_job_cancelled_while_it_waits_does_not_begin(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    submit(batch, queue)
+    job = batch / first_job(batch).strip()
+    (job / "run.sh").write_text("touch began\n")
+    (job / "CANCELLED").touch()
+    agd = {"AGD_BATCH": str(batch), "AGD_LIST": "submitted/0001.list", "SLURM_ARRAY_TASK_ID": "1"}
+    done = subprocess.run(["sh", batch / "array.sh"], env={**environment(queue), **agd})
+    assert done.returncode == 0
+    assert not (batch / "began").exists()
 
 
 def test_a_batch_whose_place_has_spaces_works(tmp_path, queue):
