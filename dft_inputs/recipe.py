@@ -13,12 +13,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import Literal
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from structure.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 ENCUT_EV = 400.0
 """Plane-wave cut-off in eV (paper sec. 3.3.4)."""
@@ -92,6 +102,37 @@ class GpawSettings(_Frozen):
     """Edge of the cubic box of a molecule, beyond its own extent."""
 
 
+_EQUAL_EDGES = 1e-3
+"""Relative difference of edges that symmetry makes equal (chosen: the search's tolerance)."""
+
+
+class Supercell(_Frozen):
+    """How far a cell is repeated before atoms are displaced (chosen)."""
+
+    edge_A: float = 9.0
+    """Every edge is at least this long: forces of insulators fade over some 4 A on either side."""
+    most_atoms: int = 100
+    """Where that makes more atoms, all edges shrink together; cost grows with their cube."""
+
+    def divisions(self, edges_A: Sequence[float], atoms: int) -> tuple[int, int, int]:
+        """Return how often a cell is repeated along each of its edges.
+
+        Equal edges are repeated equally often, so that the supercell keeps the cell's symmetry.
+
+        Parameters
+        ----------
+        edges_A : sequence of float, shape (3,)
+        atoms : int
+            In the cell.
+        """
+        lengths = {n * edge for edge in edges_A for n in range(1, self.most_atoms + 1)}
+        for length in sorted({self.edge_A, *(x for x in lengths if x < self.edge_A)}, reverse=True):
+            a, b, c = (max(1, math.ceil(length / edge - _EQUAL_EDGES)) for edge in edges_A)
+            if atoms * a * b * c <= self.most_atoms:
+                return a, b, c
+        return 1, 1, 1
+
+
 class Step(_Frozen):
     """One calculation of a job; its folder carries `name`.
 
@@ -116,6 +157,8 @@ class Step(_Frozen):
         Emitted only when the campaign asks for it.
     gpaw : GpawSettings or None
         Given for engine gpaw, instead of INCAR tags.
+    supercell : Supercell or None
+        Given where the step calculates a repetition of the relaxed cell.
     """
 
     name: str
@@ -128,6 +171,21 @@ class Step(_Frozen):
     pymatgen_set: str | None = None
     optional: bool = False
     gpaw: GpawSettings | None = None
+    supercell: Supercell | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave an unset supercell out: hashes of recipes older than it must not change."""
+        document: dict[str, Any] = write(self)
+        if document["supercell"] is None:
+            del document["supercell"]
+        return document
+
+    def repeats(self, cell: Structure) -> tuple[int, int, int] | None:
+        """Return how often the step repeats a cell along each edge; None where it does not."""
+        if self.supercell is None:
+            return None
+        return self.supercell.divisions(cell.lattice.abc, len(cell))
 
 
 class Recipe(_Frozen):

@@ -5,7 +5,7 @@ In: nothing. Out: `PAPER`, `MATERIALS_PROJECT` and `GPAW`, and `recipe_named` fo
 
 from __future__ import annotations
 
-from dft_inputs.recipe import ENCUT_EV, GpawSettings, IncarSettings, Recipe, Step
+from dft_inputs.recipe import ENCUT_EV, GpawSettings, IncarSettings, Recipe, Step, Supercell
 from structure.errors import ConfigError
 
 EDIFF_EV = 1e-5
@@ -20,8 +20,8 @@ RELAX_K_DENSITY = 64.0
 STATIC_K_DENSITY = 128.0
 """k-points per reciprocal A^3 for static and uniform runs (chosen: double)."""
 
-ELASTIC_DISPLACEMENT_A = 0.015
-"""Displacement of the finite differences for elastic constants (chosen; pymatgen's MVL value)."""
+DISPLACEMENT_A = 0.015
+"""Displacement of finite differences (chosen; VASP's default, and pymatgen's MVL value)."""
 
 _ELECTRONS = IncarSettings(
     gga="PE",
@@ -90,12 +90,18 @@ PAPER = Recipe(
         ),
         Step(
             name="06-elastic",
-            incar=_incar(
-                nsw=1, ibrion=6, isif=3, nfree=4, potim=ELASTIC_DISPLACEMENT_A, ediff=1e-7
-            ),
+            incar=_incar(nsw=1, ibrion=6, isif=3, nfree=4, potim=DISPLACEMENT_A, ediff=1e-7),
             k_density=RELAX_K_DENSITY,
             structure_from="01-relax2",
             optional=True,
+        ),
+        Step(
+            name="07-phonons",
+            incar=_incar(nsw=1, ibrion=6, isif=2, nfree=2, potim=DISPLACEMENT_A, ediff=1e-8),
+            k_density=RELAX_K_DENSITY,
+            structure_from="01-relax2",
+            optional=True,
+            supercell=Supercell(),
         ),
     ),
     choices=(
@@ -109,6 +115,8 @@ PAPER = Recipe(
         "Meshes: 64 k-points per reciprocal A^3 to relax, 128 static, 256 uniform.",
         "Relaxed twice, the second time in a fresh basis, because 400 eV leaves Pulay stress.",
         "Phonons at Gamma by perturbation theory and elastic constants are optional steps.",
+        "Phonon dispersion, an optional step, comes from finite displacements by VASP itself in a "
+        "supercell of edges of at least 9 A, or shorter where that would be over 100 atoms.",
     ),
 )
 """Section 3.3.4 of the AGD paper, and section 2.4's phonons and elastic constants."""

@@ -13,7 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from structure.errors import Rejection
 
@@ -65,6 +71,8 @@ class TicketStep(_Frozen):
         The INCAR tags that decide the numbers, as they were written.
     mesh : tuple of int or None
         Divisions of the Gamma-centred mesh; None on a band path.
+    supercell : tuple of int or None
+        How often the cell is repeated along each edge; None where it is not.
     """
 
     name: str
@@ -75,6 +83,15 @@ class TicketStep(_Frozen):
     required: bool = True
     settings: dict[str, str] = {}
     mesh: tuple[int, int, int] | None = None
+    supercell: tuple[int, int, int] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave an unset supercell out: the text of tickets older than it must not change."""
+        document: dict[str, Any] = write(self)
+        if document["supercell"] is None:
+            del document["supercell"]
+        return document
 
 
 class Limits(_Frozen):
@@ -183,7 +200,10 @@ def content_hash(structure: Structure, recipe_sha256: str, symbols: tuple[str, .
 
 
 def ticket_steps(
-    recipe: Recipe, role: Role, files: Mapping[str, str] | None = None
+    recipe: Recipe,
+    role: Role,
+    files: Mapping[str, str] | None = None,
+    cell: Structure | None = None,
 ) -> tuple[TicketStep, ...]:
     """Return the steps of a job: all of the recipe's, or for a reference those up to its energy.
 
@@ -193,6 +213,8 @@ def ticket_steps(
     role : {"candidate", "reference", "competing"}
     files : mapping of str to str, optional
         The job's VASP inputs, ``"<step>/INCAR"`` to text; settings and meshes are taken from them.
+    cell : Structure, optional
+        The job's cell, for steps that repeat it.
     """
     files = files or {}
     return tuple(
@@ -205,6 +227,7 @@ def ticket_steps(
             required=not step.optional,
             settings=deciding_settings(files.get(f"{step.name}/INCAR", "")),
             mesh=gamma_mesh(files.get(f"{step.name}/KPOINTS", "")),
+            supercell=step.repeats(cell) if cell is not None else None,
         )
         for step in steps_for(recipe, role)
     )

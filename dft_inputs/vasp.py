@@ -171,8 +171,11 @@ def step_inputs(
     symbols = potcar_symbols(recipe, elements_of(structure))
     if isinstance(symbols, Rejection):
         raise CalculationError(symbols.sentence, fix="Leave the element out or use another recipe.")
+    calculated = structure
+    if (times := step.repeats(structure)) is not None:
+        calculated = structure.make_supercell(times, in_place=False)
     files = {
-        "INCAR": _incar(recipe, step, structure, surroundings),
+        "INCAR": _incar(recipe, step, calculated, surroundings),
         "KPOINTS": _kpoints(step, structure, surroundings),
         "POTCAR.spec": "".join(f"{symbol}\n" for symbol in symbols),
     }
@@ -242,11 +245,17 @@ def _mesh_points(step: Step, structure: Structure) -> int:
 
 
 def _mesh(step: Step, structure: Structure) -> Any:
+    """Return the mesh of a cell; where a step repeats the cell, the same mesh, divided."""
     from pymatgen.io.vasp import Kpoints
 
     if step.k_density is None:
         return None
-    return Kpoints.automatic_density_by_vol(structure, round(step.k_density), force_gamma=True)
+    mesh = Kpoints.automatic_density_by_vol(structure, round(step.k_density), force_gamma=True)
+    if (times := step.repeats(structure)) is not None:
+        return Kpoints.gamma_automatic(
+            tuple(math.ceil(n / t) for n, t in zip(mesh.kpts[0], times, strict=True))
+        )
+    return mesh
 
 
 def _kpoints(step: Step, structure: Structure, around: Surroundings) -> str:
@@ -262,6 +271,8 @@ def _kpoints(step: Step, structure: Structure, around: Surroundings) -> str:
     if mesh is None:
         raise ConfigError(f"step {step.name} has neither a mesh nor a path")
     mesh.comment = f"Gamma-centred, {step.k_density:g} k-points per reciprocal cubic Angstrom"
+    if (times := step.repeats(structure)) is not None:
+        mesh.comment += f", of the cell repeated {' x '.join(map(str, times))} times"
     return str(mesh)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from dft_inputs.recipe import GpawSettings, IncarSettings, Recipe, Step
+from dft_inputs.recipe import GpawSettings, IncarSettings, Recipe, Step, Supercell
 from dft_inputs.recipes import GPAW, MATERIALS_PROJECT, PAPER, RECIPES, recipe_named
 from structure.errors import ConfigError
 
@@ -41,6 +41,43 @@ def test_the_hash_sees_every_setting_and_no_prose():
     assert prose.hash == PAPER.hash
     assert changed.hash != PAPER.hash
     assert len({recipe.hash for recipe in RECIPES.values()}) == len(RECIPES)
+
+
+HASHES_OF_OLD = {
+    "agd-paper": "53b4379a335175649e0ac75555fdd53b695140933ade679ecf2c7684327180df",
+    "materials-project": "9fdb6d9405ba891f2ec0650b82ea3550992b9af04a7a579e71c446e3ff36b338",
+    "gpaw-pbe": "15ac62f42837c04a4ba50374c24e433d26dd14884435a7ae19d1355d4811edf0",
+}
+"""Labels and job ids of campaigns that exist carry these."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_hash_of_a_recipe_without_optional_steps_stays_what_it_was(name):
+    assert recipe_named(name).with_steps(()).hash == HASHES_OF_OLD[name]
+
+
+def test_the_hash_of_elastic_constants_and_phonons_at_gamma_stays_what_it_was():
+    both = PAPER.with_steps(["05-dfpt", "06-elastic"])
+    assert both.hash == "94aefa9246cb42d6d33d8d9bdbd59a22c4d28fef49cd691345abc7b15a6f471c"
+
+
+def test_phonons_are_finite_displacements_of_a_supercell_in_one_run():
+    step = PAPER.step("07-phonons")
+    tags = step.incar.as_incar()
+    wanted = {"IBRION": 6, "NFREE": 2, "POTIM": 0.015, "ISIF": 2, "NSW": 1, "EDIFF": 1e-8}
+    assert wanted.items() <= tags.items()
+    assert tags["LREAL"] is False
+    assert not {"NCORE", "NPAR"} & set(tags)
+    assert step.optional
+    assert step.supercell == Supercell(edge_A=9.0, most_atoms=100)
+
+
+def test_the_size_of_the_supercell_is_part_of_the_hash():
+    phonons = PAPER.with_steps(["07-phonons"])
+    step = phonons.steps[-1]
+    larger = step.model_copy(update={"supercell": Supercell(edge_A=12.0)})
+    other = phonons.model_copy(update={"steps": (*phonons.steps[:-1], larger)})
+    assert other.hash != phonons.hash
 
 
 def test_a_recipe_read_back_from_json_has_the_same_hash():
