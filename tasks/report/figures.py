@@ -5,18 +5,12 @@ In: plain arrays. Out: one ``<svg>`` element a figure; equal input gives equal t
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from structure.figure import GRID, INK, QUIET, axes_of, svg_text
 
-INK, QUIET, GRID = "#1d2733", "#66727f", "#e3e7eb"
 COLOURS = {
     "matgan": "#2f6fb0",
     "sequence": "#e08a1e",
@@ -30,39 +24,6 @@ COLOURS = {
 """One colour for each generator and each source of suggestions, the same in every figure."""
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(QUIET)
-    axes.tick_params(colors=QUIET, labelsize=8.5, length=3)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
-    return figure, axes
-
-
-def _svg(figure: Figure, title: str) -> str:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    FigureCanvasSVG(figure)
-    salt = re.sub(r"\W+", "-", title)
-    with mpl.rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif"}
-    ):
-        text = io.StringIO()
-        figure.tight_layout()
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    body = text.getvalue()
-    body = body[body.index("<svg") :]
-    # Matplotlib numbers its definitions afresh in every figure; on one page they must differ.
-    body = re.sub(r'id="', f'id="{salt}-', body)
-    body = re.sub(r'(href="|url\()#', rf"\1#{salt}-", body)
-    return body.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
-
-
 def funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]]) -> str:
     """Draw how many compositions are left after each step, on a logarithmic scale.
 
@@ -70,7 +31,7 @@ def funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]]) -> str:
     ----------
     steps : sequence of (name, count, count by generator)
     """
-    figure, axes = _axes(8.6, 0.42 * len(steps) + 0.7)
+    figure, axes = axes_of(8.6, 0.42 * len(steps) + 0.7)
     names = [name for name, _, _ in steps]
     top = max([count for _, count, _ in steps] + [1])
     for row, (_, count, by_generator) in enumerate(steps):
@@ -96,7 +57,7 @@ def funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]]) -> str:
     axes.set_xticks(ticks, [f"$10^{t}$" if t > 1 else str(10**t) for t in ticks])
     axes.set_xlim(0, np.log10(top + 1) + 0.7)
     axes.set_xlabel("compositions (logarithmic; colours share each bar by source)", fontsize=9)
-    return _svg(figure, "Funnel of the campaign")
+    return svg_text(figure, "Funnel of the campaign")
 
 
 def gap_distributions(
@@ -112,7 +73,7 @@ def gap_distributions(
     """
     shown = [(n, g[np.isfinite(g)], c) for n, g, c in sets]
     shown = [(n, g, c) for n, g, c in shown if len(g)]
-    figure, axes = _axes(8.6, 0.85 * max(len(shown), 1) + 0.7)
+    figure, axes = axes_of(8.6, 0.85 * max(len(shown), 1) + 0.7)
     top = max([float(g.max()) for _, g, _ in shown] + [window[0] + 1.0])
     edges = np.linspace(0, np.ceil(top), 61)
     for row, (name, gaps, colour) in enumerate(reversed(shown)):
@@ -131,7 +92,7 @@ def gap_distributions(
     axes.spines["left"].set_visible(False)
     axes.set_xlim(0, edges[-1])
     axes.set_xlabel("band gap / eV (the target window is shaded)", fontsize=9)
-    return _svg(figure, "Band gap distributions")
+    return svg_text(figure, "Band gap distributions")
 
 
 def search_trace(
@@ -155,7 +116,7 @@ def search_trace(
         Widest gap among the initial labels, eV.
     window : (float, float or None)
     """
-    figure, axes = _axes(8.6, 3.4)
+    figure, axes = axes_of(8.6, 3.4)
     if window[1] is not None:
         axes.axhspan(window[0], window[1], color="#f4d35e", alpha=0.22, lw=0)
     else:
@@ -186,7 +147,7 @@ def search_trace(
     axes.grid(axis="y", color=GRID, lw=0.7)
     axes.set_axisbelow(True)
     axes.legend(fontsize=8, frameon=False, ncols=6, loc="upper center", bbox_to_anchor=(0.5, 1.16))
-    return _svg(figure, "Search trace")
+    return svg_text(figure, "Search trace")
 
 
 def composition_map(groups: Sequence[tuple[str, np.ndarray, str, str, float]]) -> str:
@@ -196,7 +157,7 @@ def composition_map(groups: Sequence[tuple[str, np.ndarray, str, str, float]]) -
     ----------
     groups : sequence of (name, points of shape (n, 2), colour, marker, size)
     """
-    figure, axes = _axes(8.6, 5.6)
+    figure, axes = axes_of(8.6, 5.6)
     for name, points, colour, marker, size in groups:
         if len(points):
             axes.scatter(
@@ -220,4 +181,4 @@ def composition_map(groups: Sequence[tuple[str, np.ndarray, str, str, float]]) -
         bbox_to_anchor=(0.5, 1.08),
         markerscale=1.6,
     )
-    return _svg(figure, "Map of compositions")
+    return svg_text(figure, "Map of compositions")
