@@ -3,8 +3,8 @@
 In: the geometries of ``gpaw_geometries.py``. Out: a campaign directory with batch after batch
 under ``handoff/``, run by its own submit.sh and taken in by collect, then
 ``dft_inputs/data/gpaw_set.jsonl``, to which each pack adds what is new. Cheap and varied first: the
-cost is guessed from cell volume and irreducible k-points, and each further member of a prototype and
-each intermetallic, waits longer. Stopped at any time, the same command goes on where it was.
+cost is guessed from cell volume and irreducible k-points; each further member of a prototype and
+each intermetallic wait longer. Stopped at any time, the same command goes on where it was.
 
     python benchmarks/gpaw_set.py run --geometries geometries.jsonl --campaign set --until 05:00
     python benchmarks/gpaw_set.py pack --geometries geometries.jsonl --campaign set
@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -172,22 +173,22 @@ def run(args: argparse.Namespace) -> None:
         waiting = [job for job in waiting if job.ticket.id not in known]
         places = sorted({(campaign.root / job["folder"]).parent for job in campaign.ledger.jobs()})
         while time.strftime("%H:%M") < args.until:
-            submit(places)
+            submit(places, args.workers)
             for line in collect(campaign.root, campaign.ledger).lines():
                 print(time.strftime("%H:%M:%S"), line, flush=True)
             due, waiting = waiting[: args.batch], waiting[args.batch :]
             if not due:
                 return
-            roles = ("candidate", "reference")
-            chosen = [[job for job in due if job.ticket.role == role] for role in roles]
-            places = [emit(campaign, jobs) for jobs in chosen if jobs]
+            elements = [job for job in due if job.ticket.role == "reference"]
+            compounds = [job for job in due if job.ticket.role != "reference"]
+            shares = [compounds[i :: args.workers] for i in range(args.workers)]
+            places = [emit(campaign, jobs) for jobs in (*shares, elements) if jobs]
 
 
-def submit(places: list[Path]) -> None:
-    """Run what is due in these folders, at the same time."""
-    running = [subprocess.Popen(["sh", "submit.sh"], cwd=place) for place in places]
-    for process in running:
-        process.wait()
+def submit(places: list[Path], workers: int) -> None:
+    """Run what is due in these folders, so many at the same time."""
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda place: subprocess.run(["sh", "submit.sh"], cwd=place), places))
 
 
 def pack(args: argparse.Namespace) -> None:
@@ -250,6 +251,7 @@ def main() -> None:
     parser.add_argument("--geometries", type=Path, required=True)
     parser.add_argument("--campaign", type=Path, required=True)
     parser.add_argument("--batch", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=1, help="batches run at the same time")
     parser.add_argument("--until", default="24:00", help="clock time after which no batch starts")
     args = parser.parse_args()
     (run if args.action == "run" else pack)(args)
