@@ -27,9 +27,9 @@ class EmbeddedConfig(BaseModel):
 
     Attributes
     ----------
-    initial : {"oracle", "dft-set"}
-        Where initial labels come from when no source has the role ``labels``: known compounds
-        labelled by the shipped oracle (origin ``ml``), or the shipped DFT set (``dft-gpaw``).
+    initial : {"dft-set", "oracle"}
+        Where initial labels come from when no source has the role ``labels``: the shipped DFT set
+        (origin ``dft-gpaw``), or known compounds labelled by the shipped oracle (``ml``).
     known : bool
         Count the formulas of the shipped filter as known, beside those of the sources.
     templates : tuple of {"prototypes", "dft-set"}
@@ -42,9 +42,9 @@ class EmbeddedConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    initial: Literal["oracle", "dft-set"] = "oracle"
+    initial: Literal["dft-set", "oracle"] = "dft-set"
     known: bool = True
-    templates: tuple[Literal["prototypes", "dft-set"], ...] = ("prototypes",)
+    templates: tuple[Literal["prototypes", "dft-set"], ...] = ("prototypes", "dft-set")
     oracle: str = "oracle"
     generator: str = "matgan"
     draws: int = Field(default=50_000, ge=1)

@@ -407,11 +407,30 @@ class Draws:
         return counts[np.random.default_rng(seed).integers(0, 4, size=n)]
 
 
-def test_without_a_source_known_compounds_are_labelled_by_the_shipped_oracle(
+def test_without_a_source_a_campaign_starts_from_the_shipped_dft_set(tmp_path: Path) -> None:
+    config = IngestConfig.model_validate({"initial": {"count": 300}})
+    with Campaign(tmp_path / "c", config.model_dump(mode="json"), seed=5) as campaign:
+        output = ingest(campaign, config)
+        columns, _ = read_table(campaign.root, output.initial)
+        library = TemplateLibrary.load(output.templates.open_in(campaign.root))
+    assert len(set(columns["formula"])) == 300
+    assert set(columns["origin"]) == {"dft-gpaw"}
+    assert np.isfinite(columns["formation_energy_eV_per_atom"]).sum() > 250
+    ours = [id for id in library.ids if id.startswith("gpaw-")]
+    assert len(ours) > 300
+    assert len(library) > len(ours) + 200
+
+
+def test_known_compounds_are_labelled_by_the_shipped_oracle_where_the_configuration_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.generator.load_generator", lambda folder: Draws())
-    config = IngestConfig.model_validate({"initial": {"count": 50}})
+    config = IngestConfig.model_validate(
+        {
+            "initial": {"count": 50},
+            "embedded": {"initial": "oracle", "templates": ["prototypes"]},
+        }
+    )
     with Campaign(tmp_path / "c", config.model_dump(mode="json"), seed=5) as campaign:
         output = ingest(campaign, config)
         columns, counts = read_table(campaign.root, output.initial)
