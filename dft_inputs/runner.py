@@ -158,7 +158,7 @@ def parsable(poscar: Path) -> bool:
 
 
 def judge(folder: Path, relaxes: bool) -> Verdict:
-    """Judge a step from its vasprun.xml: complete, electrons converged, ions converged."""
+    """Judge a step from its vasprun.xml, and from CONTCAR if a later step starts from it."""
     try:
         run = read_run(folder / "vasprun.xml")
     except (ElementTree.ParseError, ValueError, OSError) as error:
@@ -172,6 +172,8 @@ def judge(folder: Path, relaxes: bool) -> Verdict:
             return Verdict(220, f"the largest force is {run['force']:.4f} eV/A")
         if run["calculations"] >= run["NSW"] > 1:
             return Verdict(220, f"ions did not converge in {run['NSW']} steps")
+        if not parsable(folder / "CONTCAR"):
+            return Verdict(200, "CONTCAR is missing or cut off")
     return Verdict(0, "")
 
 
@@ -362,20 +364,30 @@ def tidy(job: Path, ticket: Facts) -> None:
             source.unlink()
 
 
+def geometry_lost(job: Path, name: str, ticket: Facts, finished: List[str]) -> bool:
+    """Return whether a step has yet to start from a CONTCAR that is gone, as after a power cut."""
+    waiting = [step for step in ticket["steps"] if step["name"] not in finished]
+    needed = any(step["structure_from"] == name for step in waiting)
+    return needed and not parsable(job / name / "CONTCAR")
+
+
 def run_steps(job: Path, ticket: Facts, status: Status, run: StepRunner) -> int:
     """Run the steps that are not finished; the marker is the last thing written."""
     clock = Clock()
     if status.data["state"] == "FAILED":  # somebody took the marker away to try again
         status.data["attempts"] = {}
+    finished = status.data["finished"]
     for step in ticket["steps"]:
-        if step["name"] in status.data["finished"]:
-            continue
+        if step["name"] in finished:
+            if not geometry_lost(job, step["name"], ticket, finished):
+                continue
+            finished.remove(step["name"])
         verdict = run(job, step, ticket, status, clock)
         if verdict.code and step["required"]:
             status.move("FAILED", verdict, step["name"])
             (job / "FAILED").touch()
             return FAILED
-        status.data["finished"].append(step["name"])
+        finished.append(step["name"])
         status.write()
     tidy(job, ticket)
     status.move("DONE")

@@ -175,13 +175,30 @@ def test_ions_that_do_not_converge_go_on_from_contcar_three_times(job):
     assert status(job)["code"] == 220
 
 
-@pytest.mark.parametrize("damage", ["empty-contcar", "cut-contcar"])
+@pytest.mark.parametrize("damage", ["empty-contcar", "cut-contcar", "no-contcar"])
 def test_an_unusable_contcar_is_never_used(job, damage):
-    """Between two steps it stops the job; it never becomes a POSCAR."""
+    """The relaxation is tried once more, then fails; CONTCAR never becomes a POSCAR."""
     done = run(job, f"00-relax1={damage}")
-    assert done.returncode == 21
+    assert done.returncode == 30
+    assert status(job)["code"] == 200
     assert "CONTCAR" in status(job)["sentence"]
     assert not (job / "01-relax2" / "POSCAR").exists()
+
+
+@pytest.mark.parametrize("damage", ["empty-contcar", "cut-contcar", "no-contcar"])
+def test_a_relaxation_whose_contcar_is_unusable_is_launched_again(job, damage):
+    assert run(job, f"00-relax1={damage}!").returncode == 0
+    assert status(job)["attempts"]["00-relax1"] == 2
+
+
+def test_a_relaxation_whose_contcar_was_lost_later_is_launched_again(job):
+    assert run(job, "01-relax2=truncate").returncode == 30
+    (job / "FAILED").unlink()
+    (job / "00-relax1" / "CONTCAR").write_text("")
+    (job / "01-relax2" / "POSCAR").unlink()
+    assert run(job).returncode == 0
+    assert status(job)["attempts"]["00-relax1"] == 1
+    assert len(status(job)["finished"]) == len(set(status(job)["finished"])) == 5
 
 
 @pytest.mark.parametrize(
