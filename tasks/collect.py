@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dft_inputs.checks import judge
 from dft_inputs.folder import batches, job_folders, reference_folders
 from dft_inputs.status import Observation, State, may_become, observe
-from dft_inputs.ticket import Ticket, read_ticket
+from dft_inputs.ticket import ID_DIGITS, Ticket, read_ticket
 from structure.errors import CampaignError, Rejection
 from structure.files import write_json
 from tasks._energies import FORMATION_ENERGY, HULL_DISTANCE, formation_energies, hull_distances
@@ -262,11 +262,13 @@ def _folders(root: Path, sources: Iterable[Path]) -> Iterator[Path]:
 
 def _look_at(this: _Round, folder: Path, now: float, stale_after_s: float) -> None:
     """Take one folder in, follow its state, or put it into quarantine."""
-    id = folder.name.rpartition("--")[2]
+    id = folder.name.rpartition("--")[2][:ID_DIGITS]
     job = this.jobs.get(id)
     if job is not None and job["state"] == State.INGESTED:
         return
     seen = observe(folder, now, stale_after_s)
+    if job is not None and not folder.name.endswith(id) and seen.state is not State.DONE:
+        return  # somebody's copy, such as ...-old: only a result counts
     if job is not None and seen.state is State.DONE and job["story"].get("judged") == _mark(folder):
         return
     ticket = _trusted_ticket(this, folder, id)

@@ -306,6 +306,30 @@ def test_a_foreign_folder_is_set_aside_with_its_reason(finished, tmp_path):
     assert out.states == {"INGESTED": 8}
 
 
+@pytest.mark.parametrize("name", ["{}-old", "{} (copy)", "done-{}"])
+def test_a_renamed_folder_is_known_by_its_id(finished, name):
+    job = job_of(finished, "MgO")
+    job.rename(job.with_name(name.format(job.name)))
+    out, _ = collected(finished)
+    assert not out.quarantined
+    assert out.states == {"INGESTED": 8}
+    assert ("MgO", "band_gap_eV") in labels(finished)
+
+
+def test_an_unfinished_copy_beside_a_job_says_nothing_about_it(finished):
+    job = job_of(finished, "MgO")
+    copy = job.with_name(f"{job.name}-old")
+    shutil.copytree(job, copy)
+    (copy / "DONE").rename(copy / "FAILED")
+    (job / "DONE").rename(job / "NOT-YET")
+    out, _ = collected(finished)
+    assert not out.turned_down
+    assert copy.exists()
+    (job / "NOT-YET").rename(job / "DONE")
+    out, _ = collected(finished)
+    assert out.ingested == (job.name,)
+
+
 def test_an_edited_ticket_is_set_aside(finished):
     job = job_of(finished, "MgO")
     ticket = json.loads((job / "ticket.json").read_text())
