@@ -15,5 +15,8 @@ if [ -z "$job" ] || [ ! -f "$job/run.sh" ]; then
     echo "line $line of $AGD_LIST names no job here" >&2
     exit 21
 fi
-if [ -e "$job/CANCELLED" ]; then exit 0; fi
+if [ -e "$job/CANCELLED" ]; then
+    rm -f "$job/SUBMITTED"  # who takes the marker away can submit it again
+    exit 0
+fi
 exec sh "$job/run.sh"

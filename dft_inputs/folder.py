@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dft_inputs.answers import APPROVED
+from dft_inputs.approval import approval_text
 from dft_inputs.scheduler import script
 from dft_inputs.ticket import (
     ID_DIGITS,
@@ -200,7 +202,7 @@ def clear_unfinished(place: Path) -> None:
 def write_batch(
     target: Path, jobs: Sequence[Job], shared: Mapping[str, str], manifest: Mapping[str, Any]
 ) -> None:
-    """Write a whole batch in one step.
+    """Write a whole batch in one step, with an ``approved.csv`` for the person who decides.
 
     Parameters
     ----------
@@ -219,6 +221,13 @@ def write_batch(
     CalculationError
         If the disk is full, the folder cannot be written, or two different questions share an id.
     """
+    asked = {APPROVED: approval_text(job.ticket for job in jobs)}
+    _write_whole(target, jobs, {**shared, **asked}, manifest)
+
+
+def _write_whole(
+    target: Path, jobs: Sequence[Job], shared: Mapping[str, str], manifest: Mapping[str, Any]
+) -> None:
     _refuse_shared_ids(jobs)
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{target.name}")
     try:
@@ -244,7 +253,8 @@ def extend_batch(
 ) -> None:
     """Add jobs to a folder of jobs that grows, such as the references of a recipe.
 
-    Jobs already there are left untouched. Killed anywhere, the same call completes the folder.
+    Nobody is asked to approve them: other jobs' results wait for these. Jobs already there are left
+    untouched. Killed anywhere, the same call completes the folder.
 
     Raises
     ------
@@ -252,7 +262,7 @@ def extend_batch(
         As `write_batch`.
     """
     if not target.exists():
-        write_batch(target, jobs, shared, manifest)
+        _write_whole(target, jobs, shared, manifest)
         return
     clear_unfinished(target)
     present = emitted_jobs(target)

@@ -1,9 +1,9 @@
 """What stands beside the job directories of a batch: serves the hand-off step.
 
 In: how the cluster is used. Out: the texts of ``cluster.env`` (the one file a person edits),
-``submit.sh``, ``array.sh``, ``run.sh``, ``runner.py``, ``README.txt`` and ``potcars.txt``. The
-scripts are files of this package, copied as they are; they need a POSIX shell and, to run a job,
-Python 3.6.
+``submit.sh``, ``approval.sh``, ``array.sh``, ``run.sh``, ``runner.py``, ``README.txt`` and
+``potcars.txt``. The scripts are files of this package, copied as they are; they need a POSIX shell
+and, to run a job, Python 3.6.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Engine = Literal["vasp", "gpaw"]
 
+SUBMITTING = ("submit.sh", "approval.sh", "array.sh")
+"""Files that bring jobs to the scheduler, whatever the engine."""
+
 BATCH_SCRIPTS: dict[Engine, tuple[str, ...]] = {
-    "vasp": ("submit.sh", "array.sh", "runner.py", "custodian_vasp.py"),
-    "gpaw": ("submit.sh", "array.sh", "runner.py", "gpaw_runner.py", "gpaw_worker.py"),
+    "vasp": (*SUBMITTING, "runner.py", "custodian_vasp.py"),
+    "gpaw": (*SUBMITTING, "runner.py", "gpaw_runner.py", "gpaw_worker.py"),
 }
 """Files of this package that every batch of an engine holds a copy of."""
+
+_GPAW_PYTHON = "/usr/bin/python3"
 
 
 class ClusterSettings(BaseModel):
@@ -53,6 +58,13 @@ class ClusterSettings(BaseModel):
         Use custodian where the interpreter has it.
     gpaw_python : str
         Interpreter that has GPAW, for batches of that engine.
+    approval : {"yes", "no"}
+        What a line of ``approved.csv`` counts as that nobody answered.
+    approval_hours : int
+        How old a batch must be for that; until then such jobs wait. 0: at once.
+
+    Settings that came later are left out of the JSON as long as they have their defaults, so that
+    campaigns from before them stay the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,7 +82,9 @@ class ClusterSettings(BaseModel):
     potcars: str = ""
     python: str = "python3"
     custodian: bool = True
-    gpaw_python: str = "/usr/bin/python3"
+    gpaw_python: str = Field(default=_GPAW_PYTHON, exclude_if=lambda x: x == _GPAW_PYTHON)
+    approval: Literal["yes", "no"] = Field(default="yes", exclude_if=lambda x: x == "yes")
+    approval_hours: int = Field(default=0, ge=0, lt=10**6, exclude_if=lambda x: x == 0)
 
 
 _EXPLAINED: dict[str, str] = {
@@ -88,6 +102,8 @@ _EXPLAINED: dict[str, str] = {
     "AGD_PYTHON": "Python 3.6 or later",
     "AGD_CUSTODIAN": "yes: use custodian where that Python has it",
     "AGD_GPAW_PYTHON": "Python that has GPAW",
+    "AGD_APPROVAL": "what an empty line of approved.csv counts as: yes or no",
+    "AGD_APPROVAL_HOURS": "hours that an empty line waits for an answer first; 0: none",
 }
 
 
@@ -99,7 +115,7 @@ _OF_OTHER_ENGINES: dict[Engine, frozenset[str]] = {
 
 def cluster_env(settings: ClusterSettings, engine: Engine = "vasp") -> str:
     """Return the text of ``cluster.env``, every line explained."""
-    values = settings.model_dump()
+    values = dict(settings)
     values["custodian"] = "yes" if settings.custodian else "no"
     lines = ["# The only file to edit before `sh submit.sh`. Shell syntax."]
     for name, explanation in _EXPLAINED.items():
@@ -165,9 +181,11 @@ def readme_text(jobs: int, references: str | None, engine: Engine = "vasp") -> s
             "Nothing here needs a network.",
             f"1. Copy this folder to the cluster (rsync -a).{also}",
             f"2. Edit cluster.env: {edits[engine]}.",
-            "3. sh submit.sh --dry-run, then sh submit.sh. It may be repeated at any time.",
-            "4. Watch: ls -d *--*/DONE *--*/FAILED; STATUS.json says state and reason.",
-            "5. Copy the folder back to where it came from, any time, and run agd collect there.",
+            "3. In approved.csv, where there is one, write yes or no for each job; cluster.env "
+            "says what an empty line counts as.",
+            "4. sh submit.sh --dry-run, then sh submit.sh. It may be repeated at any time.",
+            "5. Watch: ls -d *--*/DONE *--*/FAILED; STATUS.json says state and reason.",
+            "6. Copy the folder back to where it came from, any time, and run agd collect there.",
             "",
         ]
     )

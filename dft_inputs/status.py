@@ -15,8 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dft_inputs.answers import readable
+
 LARGEST_STATUS_BYTES = 1_000_000
 """A larger STATUS.json is not one of ours (chosen)."""
+
+
+LONGEST_SENTENCE = 1000
+"""Characters of a marker that are passed on (chosen)."""
 
 
 class State(StrEnum):
@@ -127,7 +133,7 @@ def observe(folder: Path, now: float, stale_after_s: float) -> Observation:
             sentence = str(status.get("sentence") or "the calculation failed")
             return _observed(folder, State.FAILED, status, None, sentence)
         if (folder / "CANCELLED").exists():
-            return Observation(folder, State.CANCELLED)
+            return Observation(folder, State.CANCELLED, sentence=_first_line(folder / "CANCELLED"))
         heartbeat = (folder / "STATUS.json").stat().st_mtime
         state = State(status["state"])
     except OSError as error:
@@ -162,6 +168,17 @@ def _read_status(path: Path) -> dict[str, Any]:
     if not isinstance(status, dict):
         raise ValueError("not a status")
     return status
+
+
+def _first_line(marker: Path) -> str:
+    """Return what a marker says; one made by touch says nothing."""
+    try:
+        with marker.open("rb") as handle:
+            content = handle.read(LARGEST_STATUS_BYTES)
+    except OSError:  # that it is there is enough
+        return ""
+    line = readable(content).strip().partition("\n")[0]
+    return "".join(c for c in line if c.isprintable())[:LONGEST_SENTENCE]
 
 
 def _submitted_since(folder: Path, time: float) -> bool:

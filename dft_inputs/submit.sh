@@ -23,6 +23,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 # shellcheck disable=SC1091
+. ./approval.sh
+# shellcheck disable=SC1091
 . ./cluster.env
 batch=$(pwd)
 place=$(pwd -P)  # as SLURM names it; batches of other campaigns have the same name
@@ -30,12 +32,13 @@ name=agd-$(basename "$batch")
 
 say() { printf '%s\n' "$*"; }
 
-pending() {  # writes the pending job folders, in order of priority
+pending() {  # writes the pending job folders, in order of priority; given one, only that
     queue=''
-    if [ "$lost" = yes ] && [ "$AGD_SCHEDULER" = slurm ]; then queue=$(queued); fi
-    while IFS= read -r job; do
+    if [ "$lost" = yes ] && [ "$AGD_SCHEDULER" = slurm ]; then queue=$(queued) || exit 1; fi
+    while IFS=$tab read -r job answer _; do
+        [ -z "${1-}" ] || [ "$job" = "$1" ] || continue
         [ -f "$job/ticket.json" ] || { say "$job of jobs.txt is not here: left out" >&2; continue; }
-        if [ -e "$job/DONE" ] || [ -e "$job/CANCELLED" ]; then continue; fi
+        if [ -e "$job/DONE" ] || cancelled "$job" "$answer"; then continue; fi
         if [ -e "$job/FAILED" ]; then
             [ "$again" = yes ] || continue
             [ -z "$code" ] || grep -q "\"code\": $code[,}]*\$" "$job/STATUS.json" || continue
@@ -45,11 +48,13 @@ pending() {  # writes the pending job folders, in order of priority
             if say "$queue" | grep -qxF "$job"; then say "$job: in the queue" >&2; continue; fi
         fi
         say "$job"
-    done < jobs.txt
+    done <<END
+$answers
+END
 }
 
 queued() {  # prints the jobs of this folder that wait or run in SLURM
-    entries=$(squeue --noheader --array --user="$(id -un)" --format='%K/%j%Z')
+    entries=$(squeue --noheader --array --user="$(id -un)" --format='%K/%j%Z') || return 1
     say "$entries" | while IFS= read -r entry; do
         number=${entry#*/"$name-"}
         number=${number%"$place"}
@@ -78,12 +83,12 @@ send() {  # sends list number $1, of $2 jobs, as one array job and prints the sc
             set -- --parsable --job-name="$name-$1" --array="1-$count%$AGD_AT_ONCE" \
                 --nodes="$AGD_NODES" --ntasks-per-node="$AGD_TASKS_PER_NODE" \
                 --time="$AGD_HOURS:00:00" --signal="B:USR1@$AGD_WARNING_S" --requeue \
-                --open-mode=append --output="submitted/$1-%a.out" \
-                --export="ALL,AGD_BATCH=$batch,AGD_LIST=$list"
+                --open-mode=append --output="submitted/$1-%a.out" --export=ALL
             [ -z "$AGD_ACCOUNT" ] || set -- "$@" --account="$AGD_ACCOUNT"
             [ -z "$AGD_PARTITION" ] || set -- "$@" --partition="$AGD_PARTITION"
             [ "$dry" = no ] || { say "sbatch $* array.sh"; return; }
-            sbatch "$@" array.sh | cut -d ';' -f 1
+            # In the environment: --export would cut a folder's name at its comma.
+            AGD_BATCH=$batch AGD_LIST=$list sbatch "$@" array.sh | cut -d ';' -f 1
             ;;
         pbs)
             number=$1
@@ -139,8 +144,15 @@ case $AGD_SCHEDULER in
     slurm | pbs | shell) ;;
     *) say "AGD_SCHEDULER in cluster.env must be slurm, pbs or shell" >&2; exit 2 ;;
 esac
+check_approval
+[ -s jobs.txt ] || { say "nothing to submit"; exit 0; }
+answers=$(read_approval) || {
+    say "nothing in approved.csv can be understood; no job was submitted" >&2
+    exit 1
+}
 
 if [ "$dry" = yes ]; then
+    undecided
     jobs=$(pending)
     [ -n "$jobs" ] || { say "nothing to submit"; exit 0; }
     say "$jobs"
@@ -162,10 +174,16 @@ say $$ > submitted/lock/pid
 trap 'rm -rf submitted/lock' EXIT
 trap 'exit 130' INT TERM HUP
 
+mark
+undecided
+
 if [ "$AGD_SCHEDULER" = shell ]; then
     pending > submitted/now.list
     failed=0
     while IFS= read -r job <&3; do
+        answers=$(read_approval 2>/dev/null) || answers=''  # the jobs before took their time
+        mark
+        [ -n "$(pending "$job" 2>/dev/null)" ] || { say "$job is not to run any more"; continue; }
         reopen "$job"
         say "running $job"
         sh "$job/run.sh" || { failed=$((failed + 1)); say "$job ended with code $?"; }
@@ -182,7 +200,11 @@ for list in submitted/[0-9]*.list; do  # what a killed submit.sh left
         say "the scheduler does not answer; nothing was sent" >&2
         exit 1
     }
-    [ -n "$id" ] || deliver "$number"
+    if [ -z "$id" ]; then
+        strike "$list"
+        [ -s "$list" ] || { rm -f "$list"; continue; }
+        deliver "$number"
+    fi
     : > "submitted/$number.sent"
     say "list $number: job $id"
 done

@@ -62,8 +62,8 @@ def test_a_batch_holds_what_the_contract_promises(tmp_path):
     batch = tmp_path / "batch-0001"
     beside = {p.name for p in batch.iterdir() if p.is_file()}
     assert beside == {
-        *("batch.json", "jobs.txt", "README.txt", "potcars.txt", "cluster.env"),
-        *("submit.sh", "array.sh", "runner.py", "custodian_vasp.py"),
+        *("batch.json", "jobs.txt", "README.txt", "potcars.txt", "cluster.env", "approved.csv"),
+        *("submit.sh", "approval.sh", "array.sh", "runner.py", "custodian_vasp.py"),
     }
     listed = json.loads((batch / "batch.json").read_text())["jobs"]
     assert [j["formula"] for j in listed] == ["MgO", "CaO", "ZnO"]
@@ -77,7 +77,7 @@ def test_a_batch_holds_what_the_contract_promises(tmp_path):
     }
     assert {p.name for p in (job / "01-relax2").iterdir()} == {"INCAR", "KPOINTS", "POTCAR.spec"}
     assert (job / "run.sh").stat().st_mode & stat.S_IXUSR
-    assert len((batch / "README.txt").read_text().splitlines()) == 6
+    assert len((batch / "README.txt").read_text().splitlines()) == 7
 
 
 def test_nothing_written_names_the_place_it_was_written_in(tmp_path):

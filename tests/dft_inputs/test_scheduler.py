@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dft_inputs.approval import apply_approval
 from dft_inputs.folder import vasp_job, write_batch
 from dft_inputs.recipes import PAPER
 from dft_inputs.scheduler import ClusterSettings, batch_files, cluster_env, script
@@ -27,6 +28,7 @@ for word; do
 done
 number=$(( $(wc -l < "$QUEUE/calls") + 100 ))
 echo "$*" >> "$QUEUE/calls"
+echo "$AGD_BATCH/$AGD_LIST" > "$QUEUE/sent"
 for i in $(seq "${last%\\%*}"); do echo "$number $i/$name$(pwd -P)"; done >> "$QUEUE/jobs"
 [ ! -e "$QUEUE/HANG" ] || sleep 100
 echo "$number;cluster"
@@ -309,10 +311,12 @@ def test_a_job_cancelled_while_it_waits_does_not_begin(tmp_path, queue):
     assert not (batch / "began").exists()
 
 
-def test_a_batch_whose_place_has_spaces_works(tmp_path, queue):
-    batch = emit(tmp_path / "my batches" / "batch 1")
+def test_a_batch_whose_place_has_spaces_and_commas_works(tmp_path, queue):
+    batch = emit(tmp_path / "my batches, second" / "batch 1")
     assert submit(batch, queue).returncode == 0
     assert len(list(batch.glob("*/SUBMITTED"))) == 3
+    assert "--export=ALL" in calls(queue)[0].split()
+    assert (queue / "sent").read_text() == f"{batch}/submitted/0001.list\n"
 
 
 def test_values_with_quotes_and_spaces_survive_the_shell(tmp_path):
@@ -329,7 +333,184 @@ def test_values_with_quotes_and_spaces_survive_the_shell(tmp_path):
     assert done.stdout.splitlines() == [settings.setup, settings.vasp]
 
 
-@pytest.mark.parametrize("name", ["submit.sh", "array.sh", "run.sh"])
+def answer(batch: Path, *answers: str) -> list[str]:
+    """Write these answers, ``"no,too dear"``, into ``approved.csv`` and return the job folders."""
+    jobs = (batch / "jobs.txt").read_text().split()
+    lines = [f"{job},{text}\n" for job, text in zip(jobs, answers, strict=True)]
+    (batch / "approved.csv").write_text("folder,approved,reason\n" + "".join(lines))
+    return jobs
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "pbs"])
+def test_a_declined_job_gets_a_marker_with_the_reason_and_is_not_submitted(
+    tmp_path, queue, scheduler
+):
+    batch = emit(tmp_path / "batch-0001", scheduler=scheduler)
+    jobs = answer(batch, "", "no,too dear", "yes")
+    done = submit(batch, queue)
+    assert "1 jobs are declined in approved.csv" in done.stdout
+    assert (batch / "submitted" / "0001.list").read_text().split() == [jobs[0], jobs[2]]
+    marker = (batch / jobs[1] / "CANCELLED").read_text()
+    assert marker == "approved.csv declined this job: too dear\n"
+
+
+def test_a_job_approved_after_all_is_submitted_and_a_persons_own_marker_stays(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    jobs = answer(batch, "no", "no", "no")
+    (batch / jobs[0] / "CANCELLED").touch()
+    assert "nothing to submit" in submit(batch, queue).stdout
+    answer(batch, "yes", "yes", "no")
+    shown = submit(batch, queue, "--dry-run").stdout
+    assert "1 jobs would be submitted" in shown
+    assert (batch / jobs[1] / "CANCELLED").exists()
+    submit(batch, queue)
+    assert (batch / "submitted" / "0001.list").read_text().split() == [jobs[1]]
+    assert [(batch / job / "CANCELLED").exists() for job in jobs] == [True, False, True]
+    assert (batch / jobs[0] / "CANCELLED").read_text() == ""
+
+
+def test_jobs_without_an_answer_wait_and_go_when_the_batch_is_old_enough(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001", approval_hours=24)
+    jobs = answer(batch, "", "yes", "no")
+    shown = submit(batch, queue, "--dry-run").stdout
+    end = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + 24 * 3600))[:-3]
+    assert f"waits     {jobs[0]}: until {end}" in shown
+    assert f"declined  {jobs[2]}" in shown
+    assert "1 jobs would be submitted" in shown
+    assert "1 jobs wait for an answer" in submit(batch, queue).stdout
+    assert [job.parent.name for job in batch.glob("*/SUBMITTED")] == [jobs[1]]
+    then = time.time() - 25 * 3600
+    os.utime(batch / "batch.json", (then, then))
+    submit(batch, queue)
+    assert (batch / jobs[0] / "SUBMITTED").exists()
+    assert len(calls(queue)) == 2
+
+
+def test_where_an_empty_line_counts_as_no_only_approved_jobs_go(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001", approval="no")
+    assert "3 jobs are declined" in submit(batch, queue).stdout
+    jobs = answer(batch, "", "yes", "")
+    submit(batch, queue)
+    assert (batch / "submitted" / "0001.list").read_text().split() == [jobs[1]]
+    assert "nobody approved it" in (batch / jobs[0] / "CANCELLED").read_text()
+
+
+def test_a_batch_from_before_approval_submits_everything(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    (batch / "approved.csv").unlink()
+    settings = (batch / "cluster.env").read_text().splitlines(keepends=True)
+    (batch / "cluster.env").write_text("".join(x for x in settings if "APPROVAL" not in x))
+    assert "submitted 3 jobs" in submit(batch, queue).stdout
+
+
+def test_an_unclear_line_is_named_its_job_waits_and_the_others_go(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    jobs = answer(batch, "perhaps", "no", "yes")
+    done = submit(batch, queue)
+    assert done.returncode == 0
+    assert 'approved.csv line 2: "perhaps" is neither yes nor no' in done.stderr
+    assert [job.parent.name for job in batch.glob("*/SUBMITTED")] == [jobs[2]]
+    assert not (batch / jobs[0] / "CANCELLED").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--dry-run"], ["--lost"], ["--again"]])
+def test_an_approval_nobody_can_read_submits_nothing_and_is_an_error(tmp_path, queue, words):
+    batch = emit(tmp_path / "batch-0001")
+    (batch / "approved.csv").write_text("no\nno\nno\n")
+    done = submit(batch, queue, *words)
+    assert done.returncode == 1
+    assert "line 1: the columns folder and approved are not named here" in done.stderr
+    assert calls(queue) == []
+
+
+@pytest.mark.parametrize("line", ["AGD_APPROVAL=perhaps", "AGD_APPROVAL_HOURS=1.5"])
+def test_a_cluster_env_that_does_not_say_what_an_empty_line_is_stops(tmp_path, queue, line):
+    batch = emit(tmp_path / "batch-0001")
+    with (batch / "cluster.env").open("a") as settings:
+        settings.write(f"{line}\n")
+    done = submit(batch, queue)
+    assert done.returncode == 2
+    assert line.partition("=")[0] in done.stderr
+    assert calls(queue) == []
+
+
+def test_neither_again_nor_lost_brings_a_declined_job_back(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    submit(batch, queue)
+    jobs = answer(batch, "no", "no", "no")
+    (batch / jobs[0] / "FAILED").touch()
+    (queue / "jobs").write_text("")
+    assert "nothing to submit" in submit(batch, queue, "--again", "--lost").stdout
+    assert len(calls(queue)) == 1
+
+
+def test_a_list_that_was_not_sent_loses_what_was_declined_meanwhile(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    (batch / "submitted").mkdir()
+    shutil.copy(batch / "jobs.txt", batch / "submitted" / "0001.list")
+    jobs = answer(batch, "yes", "no", "perhaps")
+    for job in jobs:
+        (batch / job / "SUBMITTED").touch()
+    assert "list 0001: job 100" in submit(batch, queue).stdout
+    assert (batch / "submitted" / "0001.list").read_text().split() == jobs[:1]
+    assert [(batch / job / "SUBMITTED").exists() for job in jobs] == [True, False, False]
+    (batch / "submitted" / "0001.sent").unlink()
+    (batch / "submitted" / "0001.id").unlink()
+    (queue / "jobs").write_text("")
+    answer(batch, "no", "no", "no")
+    assert "nothing to submit" in submit(batch, queue).stdout
+    assert not (batch / "submitted" / "0001.list").exists()
+    assert len(calls(queue)) == 1
+
+
+def test_declined_while_it_queues_a_job_does_not_begin_and_can_be_submitted_again(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    submit(batch, queue)
+    jobs = answer(batch, "no", "yes", "yes")
+    submit(batch, queue)
+    assert (batch / jobs[0] / "CANCELLED").exists()
+    (batch / jobs[0] / "run.sh").write_text("touch began\n")
+    agd = {"AGD_BATCH": str(batch), "AGD_LIST": "submitted/0001.list", "SLURM_ARRAY_TASK_ID": "1"}
+    subprocess.run(["sh", batch / "array.sh"], env={**environment(queue), **agd}, check=True)
+    assert not (batch / "began").exists()
+    answer(batch, "yes", "yes", "yes")
+    assert "submitted 1 jobs" in submit(batch, queue).stdout
+
+
+def test_jobs_run_one_after_another_are_asked_about_again_before_each(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001", scheduler="shell")
+    jobs = answer(batch, "yes", "yes", "no,too dear")
+    for job in jobs:
+        (batch / job / "run.sh").write_text('touch "$(dirname "$0")/DONE"\n')
+    changed = (batch / "approved.csv").read_text().replace(f"{jobs[1]},yes", f"{jobs[1]},no")
+    (batch / "changed.csv").write_text(changed)
+    (batch / jobs[0] / "run.sh").write_text("mv changed.csv approved.csv\n")
+    done = submit(batch, queue)
+    assert done.returncode == 0
+    assert f"{jobs[1]} is not to run any more" in done.stdout
+    assert not list(batch.glob("*/DONE"))
+    assert len(list(batch.glob("*/CANCELLED"))) == 2
+
+
+def test_the_marker_of_the_shell_is_the_marker_of_collect(tmp_path, queue):
+    """Byte for byte, so that two writers never undo each other's work."""
+    reasons = ["m\u00fc\u0141\u0107 \u0080\u0085", "a \\n b\\", "$(touch x) `y` %s"]
+    batch = emit(tmp_path / "batch-0001")
+    jobs = answer(batch, *(f"no, {reason} " for reason in reasons))
+    shutil.copytree(batch, tmp_path / "twin")
+    submit(batch, queue)
+    apply_approval(tmp_path / "twin", time.time())
+    for job, reason in zip(jobs, reasons, strict=True):
+        marker = (batch / job / "CANCELLED").read_bytes()
+        assert marker == (tmp_path / "twin" / job / "CANCELLED").read_bytes()
+        assert marker.decode() == f"approved.csv declined this job: {reason}\n"
+    before = [(batch / job / "CANCELLED").stat().st_mtime_ns for job in jobs]
+    apply_approval(batch, time.time())
+    submit(batch, queue)
+    assert [(batch / job / "CANCELLED").stat().st_mtime_ns for job in jobs] == before
+
+
+@pytest.mark.parametrize("name", ["submit.sh", "approval.sh", "array.sh", "run.sh"])
 @pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
 def test_the_scripts_are_posix_shell(tmp_path, name, shell):
     if shutil.which(shell) is None:

@@ -67,6 +67,17 @@ def test_markers_outrank_what_status_says(job):
     assert state_of(job) is State.CANCELLED
 
 
+def test_a_cancelled_job_gives_the_reason_in_its_marker_if_there_is_one(job):
+    (job / "CANCELLED").touch()
+    assert observe(job, NOW, HOUR).sentence == ""
+    (job / "CANCELLED").write_text("approved.csv declined this job: too dear\nand more\n")
+    seen = observe(job, NOW, HOUR)
+    assert (seen.state, seen.sentence) == (
+        State.CANCELLED,
+        "approved.csv declined this job: too dear",
+    )
+
+
 def test_a_job_without_its_marker_is_still_running(job):
     write(job, "DONE")
     assert state_of(job) is State.RUNNING
