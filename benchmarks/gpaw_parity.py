@@ -186,7 +186,8 @@ def main() -> None:
             "`dft_inputs/references.py`.",
             "",
             "The aim was at least 300 compounds, 600 if the time allowed, with a median gap "
-            f"difference of at most 0.15 eV. There are {len(rows)}; `gpaw_set.py run` goes on from here.",
+            f"difference of at most 0.15 eV. There are {len(rows)}; `gpaw_set.py run` goes on from "
+            "here.",
             "",
             "![Gaps and formation energies, ours over the published ones](gpaw_parity.png)",
             "",

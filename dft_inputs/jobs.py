@@ -59,3 +59,14 @@ def prepare_job(
         return gpaw_job(cell, recipe, formula=formula, role=role, story=story)
     except CalculationError as error:
         return Rejection("job", error.what)
+
+
+def can_calculate(recipe: Recipe, element: str) -> bool:
+    """Return whether a recipe has a potential for an element."""
+    if recipe.engine == "vasp":
+        from dft_inputs.vasp import potcar_symbols
+
+        return not isinstance(potcar_symbols(recipe, [element]), Rejection)
+    from dft_inputs.gpaw import unsupported
+
+    return unsupported([element]) is None

@@ -8,6 +8,7 @@ nearest one; everything else has a default.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -125,6 +126,28 @@ def validated(document: Mapping[str, Any], place: str) -> CampaignConfig:
             where=place,
             fix="Correct the value; docs/guide/cli.md says where each setting is described.",
         ) from error
+
+
+def as_begun(config: CampaignConfig, root: Path) -> dict[str, Any]:
+    """Return a configuration as data: as a campaign has frozen it, where that means the same.
+
+    A campaign begun by an older release lacks the settings that came later; with their defaults it
+    goes on as it began.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    root : Path
+        Campaign directory, begun or not.
+    """
+    try:
+        begun = json.loads((root / "campaign.json").read_bytes())["config"]
+        if CampaignConfig.model_validate(begun) == config:
+            assert isinstance(begun, dict)
+            return begun
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # a damaged file is named where it is opened
+    return config.model_dump(mode="json")
 
 
 def parse_overrides(settings: Iterable[str]) -> dict[str, Any]:

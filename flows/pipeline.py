@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from flows.config import CampaignConfig
+from flows.config import CampaignConfig, as_begun
 from flows.plan import Plan
 from structure.errors import AgdError
 from structure.files import write_text
 from tasks._campaign import BudgetUsed, Campaign
+from tasks._oracles import check_ready
 from tasks._outputs import Reported
 from tasks.explore import explore
 from tasks.filter import filter_by_energy
@@ -64,6 +65,8 @@ def run_campaign(campaign: Campaign, config: CampaignConfig, run: Run) -> Report
     run : Run
     """
     c, window = config, config.window
+    if campaign.ledger.fact("finished") is None:
+        check_ready(c.explore.oracle)
     ingested = run(ingest, c.ingest)
     trained = run(train, c.train, ingested)
     explored = run(explore, c.explore, window, ingested, trained)
@@ -102,7 +105,7 @@ def opened(plan: Plan, hours: float | None = None) -> Iterator[Campaign]:
         If the directory cannot be opened; see `Campaign`.
     """
     config = plan.config
-    with Campaign(plan.root, config.model_dump(mode="json"), config.seed) as campaign:
+    with Campaign(plan.root, as_begun(config, plan.root), config.seed) as campaign:
         if hours is not None:
             campaign.deadline = time.monotonic() + 3600.0 * hours
         failed = plan.root / "report" / "FAILED.md"

@@ -38,6 +38,9 @@ def standing(root: Path) -> str:
             f"candidates  {_tally(c.status for c in ledger.candidates())}",
             f"jobs        {_tally(j['state'] for j in ledger.jobs())}",
         ]
+        asked = [j["state"] for j in ledger.jobs() if j["story"].get("asked_by") == "search"]
+        if asked:
+            lines.append(f"of these    {_tally(asked)}, asked by the search")
     log = root / "campaign.log"
     if log.exists() and (last := log.read_text(errors="replace").splitlines()[-1:]):
         lines.append(f"last line   {last[0]}")

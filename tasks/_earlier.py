@@ -6,6 +6,7 @@ the keys of all compounds they gave jobs, which are no longer new.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -76,6 +77,22 @@ def earlier_campaigns(root: Path, names: Sequence[str]) -> Earlier:
         finally:
             ledger.close()
     return _collected(gaps, energies, proposed)
+
+
+def campaigns_before(root: Path) -> list[Path]:
+    """Return the directories of the earlier campaigns that a campaign was begun with, oldest first.
+
+    Parameters
+    ----------
+    root : Path
+        A campaign directory; its ``campaign.json`` names them.
+    """
+    try:
+        config = json.loads((root / "campaign.json").read_bytes())["config"]
+        names = list(config["ingest"]["earlier"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [root / name for name in names if (root / name / "campaign.json").exists()]
 
 
 def _calculated(ledger: Ledger, property: str, asked: set[str]) -> dict[str, Label]:

@@ -54,6 +54,7 @@ _LABELS = sa.Table(
     sa.Column("added_at", sa.Text, nullable=False),
     sa.UniqueConstraint("formula", "property", "origin", "source", name="one_label_a_question"),
 )
+_QUESTION = ("formula", "property", "origin", "source")
 _CANDIDATES = sa.Table(
     "candidates",
     _METADATA,
@@ -105,7 +106,8 @@ class Label(BaseModel):
     quality : str
         Codes that qualify the value; empty when there is nothing to say.
     iteration : int
-        0 for initial labels; otherwise the iteration of the search that asked for it.
+        0 for initial labels and what the search has not asked for; otherwise the iteration in
+        which the search learned it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -251,10 +253,21 @@ class Ledger:
             return [dict(r._mapping) for r in rows]
 
     def add_labels(self, labels: Iterable[Label]) -> int:
-        """Add labels that are not known yet, in one transaction; return how many were new."""
+        """Add labels that are not known yet, in one transaction; return how many were new.
+
+        A label that collect had added before the search knew of it learns its iteration.
+        """
         rows = [{**label.model_dump(), "added_at": _now()} for label in labels]
         with self._engine.begin() as connection:
-            return insert_ignore(connection, _LABELS, rows)
+            new = insert_ignore(connection, _LABELS, rows)
+            for row in rows if new < len(rows) else ():
+                same = [_LABELS.c[name] == row[name] for name in _QUESTION]
+                connection.execute(
+                    sa.update(_LABELS)
+                    .where(*same, _LABELS.c.iteration == 0)
+                    .values(iteration=row["iteration"])
+                )
+        return new
 
     def labels(self, property: str, formula: str | None = None) -> list[Label]:
         """Return labels of one property in the order in which they were added."""

@@ -3,7 +3,7 @@
 In: a batch of reduced compositions. Out: an `Answer`: for each a value, a job that will bring it,
 or a reason why there will be none. The machine-learning oracle stands in for DFT as in the paper's
 experiments (AGD sec. 2.1) and answers at once; a table answers from what is known and refuses the
-rest; oracles that run DFT answer with jobs in flight.
+rest; oracles that run DFT (`tasks._dft_oracle`) answer with jobs in flight.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -21,11 +21,15 @@ from structure.composition import formulas_of, keys_of, parse_formulas
 from structure.errors import ConfigError, DataError, ModelError, Rejection
 from structure.files import sha256_of
 from tasks._campaign import Campaign
+from tasks._dft_settings import DFTOracleConfig
 from tasks._handles import ModelHandle
 from tasks._ledger import Origin
 
 PROPERTY = "band_gap_eV"
 """What the search maximises a utility of."""
+
+SEARCH = "search"
+"""Who asked for a job, by ``asked_by`` of its story, where it was not the hand-off stage."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,44 @@ class Answer:
         return ~self.known & np.array([job is not None for job in self.jobs], dtype=bool)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the search knows of the compositions it asks for; it becomes part of their jobs' story.
+
+    Attributes
+    ----------
+    iteration : int
+    quantity : {"gap", "utility"}
+        What was predicted: the gap, or nearness to the centre of a closed window; both in eV.
+    values, sigmas : ndarray of float64, shape (n,)
+    ways : tuple of str, length n
+        How each was proposed (`models.latent_pool.SOURCES`).
+    """
+
+    iteration: int
+    quantity: Literal["gap", "utility"]
+    values: np.ndarray
+    sigmas: np.ndarray
+    ways: tuple[str, ...]
+
+    def story(self, i: int) -> dict[str, Any]:
+        """Return what is known of one composition, as JSON can hold it."""
+        return {
+            "asked_by": SEARCH,
+            "iteration": self.iteration,
+            "generator": self.ways[i],
+            f"predicted_{self.quantity}_eV": round(float(self.values[i]), 6),
+            f"predicted_{self.quantity}_sigma_eV": round(float(self.sigmas[i]), 6),
+        }
+
+    def words(self, i: int) -> str:
+        """Say the same in half a sentence."""
+        return (
+            f"asked by the search in iteration {self.iteration}, predicted {self.quantity} "
+            f"{self.values[i]:.2f} +- {self.sigmas[i]:.2f} eV"
+        )
+
+
 class Oracle(Protocol):
     """Gives labels, at once or later.
 
@@ -75,13 +117,31 @@ class Oracle(Protocol):
     origin : {"dft-vasp", "dft-gpaw", "table", "ml"}
     source : str
         Model or recipe hash, or the name of a table.
+    later : bool
+        Whether an answer may be a calculation that has yet to run.
     """
 
     property: str
     origin: Origin
     source: str
+    later: bool
 
-    def label(self, counts: np.ndarray) -> Answer:
+    def accepts(self, counts: np.ndarray) -> np.ndarray:
+        """Return which of ``counts (n, 103)`` it can be asked for, shape (n,), bool.
+
+        Cheap, and never wrong about what it turns away: the search looks at thousands of
+        compositions to choose a few, and must not spend its choice on what nobody can answer.
+        """
+        ...
+
+    def room(self) -> int | None:
+        """Return how many more calculations it may be asked for now; None where there is no limit.
+
+        What it may not be asked for now it may be later.
+        """
+        ...
+
+    def label(self, counts: np.ndarray, asked: Asked | None = None) -> Answer:
         """Label reduced compositions ``counts (n, 103)``.
 
         Asking again is free: a composition in flight gives the same job until its answer is there,
@@ -95,28 +155,39 @@ class OracleConfig(BaseModel):
 
     Attributes
     ----------
-    kind : {"ml", "table"}
-        A model's prediction, or a table of known values.
+    kind : {"ml", "table", "vasp", "gpaw"}
+        A model's prediction, a table of known values, or calculations: their answers come later,
+        and the search goes on meanwhile.
     model : str
         Name of the model, for ``kind: ml``.
     table : str or None
         CSV or Parquet file with a formula column and a value column, for ``kind: table``.
     formula_column, value_column : str
+    dft : DFTOracleConfig
+        For ``kind: vasp`` and ``kind: gpaw``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["ml", "table"] = "ml"
+    kind: Literal["ml", "table", "vasp", "gpaw"] = "ml"
     model: str = "oracle"
     table: str | None = None
     formula_column: str = "formula"
     value_column: str = PROPERTY
+    dft: DFTOracleConfig = DFTOracleConfig()
 
     @model_validator(mode="after")
     def _complete(self) -> OracleConfig:
         if (self.kind == "table") != (self.table is not None):
             raise ValueError("`table` names a file if, and only if, `kind` is 'table'")
+        if self.kind in ("vasp", "gpaw"):
+            self.dft.recipe_for(self.kind)
         return self
+
+    @property
+    def wait_h(self) -> float:
+        """Hours that the search may wait for an answer; only DFT oracles let it wait."""
+        return self.dft.wait_h if self.kind in ("vasp", "gpaw") else 0.0
 
 
 class MLOracle:
@@ -130,6 +201,7 @@ class MLOracle:
     """
 
     origin: Origin = "ml"
+    later = False
 
     def __init__(self, model: PropertyModel, source: str):
         self.property = model.property
@@ -157,7 +229,14 @@ class MLOracle:
             )
         return cls(model, handle.sha256)
 
-    def label(self, counts: np.ndarray) -> Answer:
+    def accepts(self, counts: np.ndarray) -> np.ndarray:
+        """Predictions can be made of everything."""
+        return np.ones(len(counts), dtype=bool)
+
+    def room(self) -> None:
+        """Predictions have no limit."""
+
+    def label(self, counts: np.ndarray, asked: Asked | None = None) -> Answer:
         """Label every composition at once. See `Oracle`."""
         mean, sigma = self._model.predict(counts)
         nothing = (None,) * len(counts)
@@ -178,6 +257,7 @@ class TableOracle:
 
     origin: Origin = "table"
     property = PROPERTY
+    later = False
 
     def __init__(self, counts: np.ndarray, values: np.ndarray, source: str):
         self.source = source
@@ -229,7 +309,14 @@ class TableOracle:
         """Return how many compositions have a value."""
         return len(self._keys)
 
-    def label(self, counts: np.ndarray) -> Answer:
+    def accepts(self, counts: np.ndarray) -> np.ndarray:
+        """Anything may be looked up."""
+        return np.ones(len(counts), dtype=bool)
+
+    def room(self) -> None:
+        """Looking up has no limit."""
+
+    def label(self, counts: np.ndarray, asked: Asked | None = None) -> Answer:
         """Label what the table has. See `Oracle`."""
         keys = keys_of(counts)
         at = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
@@ -243,6 +330,20 @@ class TableOracle:
             for formula, there in zip(formulas_of(counts), found.tolist(), strict=True)
         )
         return Answer(values, np.full(len(keys), np.nan), (None,) * len(keys), refusals)
+
+
+def check_ready(config: OracleConfig) -> None:
+    """Check, before anything is computed, that the oracle can be asked on this machine.
+
+    Raises
+    ------
+    ConfigError
+        If calculations are to run here and a program they need is missing.
+    """
+    if config.kind in ("vasp", "gpaw"):
+        from tasks._dft_oracle import check_machine
+
+        check_machine(config.kind, config.dft)
 
 
 def oracle_for(
@@ -260,8 +361,12 @@ def oracle_for(
     Raises
     ------
     ConfigError, DataError, ModelError
-        If the model or the table cannot be used.
+        If the model or the table cannot be used, or jobs cannot run here that shall.
     """
+    if config.kind in ("vasp", "gpaw"):
+        from tasks._dft_oracle import DFTOracle
+
+        return DFTOracle(campaign, config.kind, config.dft)
     if config.table is not None:
         return TableOracle.read(Path(config.table), config.formula_column, config.value_column)
     if config.model not in models:

@@ -19,6 +19,7 @@ from structure.errors import CampaignError, DataError
 from structure.validity import explain
 from tasks._handles import Handle, read_table
 from tasks._ledger import Ledger
+from tasks._oracles import SEARCH
 from tasks._sql import ledger_url
 
 _LONG = ("latent", "structure_json", "key", "formula", "counts")
@@ -155,7 +156,9 @@ def _screened(drawn: list[tuple[str, str, _Row]]) -> str:
 
 def _visited(row: _Row) -> str:
     gap = f", {row.gap()}" if row.gap() else ""
-    return f"iteration {row['iteration']} proposed it ({row['source']}): {row['status']}{gap}"
+    reason = f", {row['reason']}" if row.get("reason") else ""
+    words = f"proposed it ({row['source']}): {row['status']}{gap}{reason}"
+    return f"iteration {row['iteration']} {words}"
 
 
 def _placed(row: _Row) -> str:
@@ -204,7 +207,9 @@ def _in_ledger(ledger: Ledger, name: str) -> Iterator[str]:
         yield f"candidate: {candidate.status}{rank} {candidate.sentence}".rstrip()
     for job in ledger.jobs():
         if job["formula"] == name:
-            yield f"job: {job['state']} in {job['folder']}{_outcome(job)}"
+            asked = job["story"].get("asked_by") == SEARCH
+            who = f", asked by the search in iteration {job['story']['iteration']}" if asked else ""
+            yield f"job: {job['state']} in {job['folder']}{who}{_outcome(job)}"
 
 
 def _outcome(job: dict[str, Any]) -> str:
@@ -213,7 +218,7 @@ def _outcome(job: dict[str, Any]) -> str:
     found = story.get("dft", {})
     words = [f"{f['code']} {f['sentence']}" for f in found.get("findings", ())]
     if not words and story.get("sentence"):
-        words = [f"{job['code']} {story['sentence']}"]
+        words = [" ".join(str(x) for x in (job["code"], story["sentence"]) if x is not None)]
     numbers = (("gap", "band_gap_eV", "eV"), ("E_form", "formation_energy_eV_per_atom", "eV/atom"))
     words += [f"{w} {found[name]:.2f} {unit}" for w, name, unit in numbers if name in found]
     return f": {'; '.join(words)}" if words else ""

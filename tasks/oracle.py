@@ -13,6 +13,7 @@ from tasks._handles import Handle, read_table, write_table
 from tasks._oracles import (
     PROPERTY,
     Answer,
+    Asked,
     MLOracle,
     Oracle,
     OracleConfig,
@@ -24,6 +25,7 @@ from tasks._outputs import Trained
 __all__ = [
     "PROPERTY",
     "Answer",
+    "Asked",
     "MLOracle",
     "Oracle",
     "OracleConfig",
@@ -52,33 +54,42 @@ def label_table(
     -------
     Handle
         ``band_gap_eV``, ``band_gap_sigma_eV``, ``origin``, ``source``, ``job``, ``refusal``,
-        ``counts``; NaN and empty where there is none. Rows as in `table`.
+        ``counts``; NaN and empty where there is none. Rows as in `table`. While calculations are
+        in flight the same call labels again; then the work is done.
 
     Raises
     ------
     CampaignError, ConfigError, DataError, ModelError
         If the table or the oracle cannot be used.
     """
+    if campaign.ledger.finished("oracle", part) is None:
+        handle, pending = _label(campaign, config, trained, table, part)
+        if pending:
+            return handle
+    return campaign.once("oracle", part, Handle, lambda: handle)
 
-    def build() -> Handle:
-        _, counts = read_table(campaign.root, table)
-        if counts is None:
-            raise DataError(
-                "the table to label has no compositions",
-                where=table.path,
-                fix="Give a table with a `counts` column.",
-            )
-        oracle = oracle_for(campaign, config, trained.models)
-        answer = oracle.label(counts)
-        columns = {
-            PROPERTY: answer.values,
-            "band_gap_sigma_eV": answer.sigmas,
-            "origin": [oracle.origin] * len(counts),
-            "source": [oracle.source] * len(counts),
-            "job": [job or "" for job in answer.jobs],
-            "refusal": [refusal.code if refusal else "" for refusal in answer.refusals],
-        }
-        path = campaign.folder("oracle") / f"{part}.parquet"
-        return write_table(campaign.root, path, columns, "labels", counts=counts)
 
-    return campaign.once("oracle", part, Handle, build)
+def _label(
+    campaign: Campaign, config: OracleConfig, trained: Trained, table: Handle, part: str
+) -> tuple[Handle, bool]:
+    """Label a table; return the result and whether labels are still to come."""
+    _, counts = read_table(campaign.root, table)
+    if counts is None:
+        raise DataError(
+            "the table to label has no compositions",
+            where=table.path,
+            fix="Give a table with a `counts` column.",
+        )
+    oracle = oracle_for(campaign, config, trained.models)
+    answer = oracle.label(counts)
+    columns = {
+        PROPERTY: answer.values,
+        "band_gap_sigma_eV": answer.sigmas,
+        "origin": [oracle.origin] * len(counts),
+        "source": [oracle.source] * len(counts),
+        "job": [job or "" for job in answer.jobs],
+        "refusal": [refusal.code if refusal else "" for refusal in answer.refusals],
+    }
+    path = campaign.folder("oracle") / f"{part}.parquet"
+    handle = write_table(campaign.root, path, columns, "labels", counts=counts)
+    return handle, bool(answer.pending.any())

@@ -7,6 +7,7 @@ way of proposing, how many candidates decoded, were valid, new and chosen.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -14,9 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from models.latent_pool import SOURCES, Pool, propose
 from structure.composition import keys_of, reduce
 from tasks._handles import Window
-from tasks._oracles import Answer
-from tasks.explore.config import ExploreConfig
-from tasks.explore.state import LatentSpace, Rows, SearchState, Setting, Status
+from tasks._oracles import Answer, Asked
+from tasks.explore.state import Rows, SearchState, Setting, Status
 
 
 class Tally(BaseModel):
@@ -29,7 +29,7 @@ class Tally(BaseModel):
     decodable : int
         Of those, with enough elements to be a compound.
     valid : int
-        Of those, within the limits and, if asked for, chemically valid.
+        Of those, within the limits, possible for the oracle and, if asked for, chemically valid.
     new : int
         Of those, not labelled before and not twice among the candidates.
     suggested : int
@@ -67,18 +67,17 @@ class Decoded:
     new: np.ndarray
 
     def statuses(self) -> list[Status]:
-        """Return why each cannot be asked for, or ``"labelled"`` where it can."""
-        where: list[Status] = ["undecodable", "invalid", "merged", "labelled"]
+        """Return why each cannot be asked for, or ``"pending"`` where it can."""
+        where: list[Status] = ["undecodable", "invalid", "merged", "pending"]
         steps = self.decodable.astype(int) + self.valid + self.new
         return [where[i] for i in steps]
 
 
-def decode(
-    latents: np.ndarray, config: ExploreConfig, space: LatentSpace, asked: set[int]
-) -> Decoded:
+def decode(latents: np.ndarray, setting: Setting, asked: set[int]) -> Decoded:
     """Decode latents and judge the compositions."""
     from structure.validity import valid as chemically_valid
 
+    config, space = setting.config, setting.space
     counts = reduce(space.decode(latents).astype(np.int16, copy=False))
     elements = (counts > 0).sum(axis=1)
     decodable = (elements >= config.minimum_elements) & space.accepts(counts)
@@ -87,6 +86,8 @@ def decode(
     if config.chemistry == "strict":
         rows = np.flatnonzero(valid)
         valid[rows] = chemically_valid(counts[rows])
+    rows = np.flatnonzero(valid)
+    valid[rows] = setting.oracle.accepts(counts[rows])
     keys = keys_of(counts)
     new = np.zeros(len(keys), dtype=bool)
     seen = set(asked)
@@ -97,15 +98,15 @@ def decode(
     return Decoded(counts, keys, decodable, valid, new)
 
 
-def suggest(
+def choose(
     setting: Setting, state: SearchState, rng: np.random.Generator, most: int
 ) -> tuple[Rows, dict[str, Tally]]:
-    """Ask the oracle for up to `most` new compositions.
+    """Choose up to `most` new compositions to ask the oracle for.
 
     Returns
     -------
     rows : Rows
-        One row a suggestion.
+        One row a suggestion; those to be asked for are pending.
     tallies : dict of str to Tally
         By source.
     """
@@ -113,7 +114,7 @@ def suggest(
     pool = propose(config.pool_size, config.shares, space.box, state.latents, state.values, rng)
     if config.decode_first:
         looked_at = np.arange(len(pool.latents))
-        decoded = decode(pool.latents, config, space, state.asked)
+        decoded = decode(pool.latents, setting, state.asked)
         open_ = np.flatnonzero(decoded.new)
         latents = pool.latents[open_]
         if config.surrogate_inputs != "proposed" and len(open_):
@@ -123,13 +124,28 @@ def suggest(
     else:
         looked_at = chosen = state.search.suggest(pool.latents, most)
         latents, within = pool.latents[chosen], np.arange(len(chosen))
-        decoded = decode(latents, config, space, state.asked)
+        decoded = decode(latents, setting, state.asked)
     rows = _blank_rows(pool.sources[chosen], latents, decoded, within)
-    asked = np.flatnonzero([status == "labelled" for status in rows.statuses])
-    if len(asked):
-        _write(rows, asked, setting.oracle.label(rows.counts[asked]), setting.window)
-    _fill_merged(rows, state, setting.window)
     return rows, _tallies(pool, looked_at, decoded, chosen)
+
+
+def ask(setting: Setting, state: SearchState, rows: Rows, number: int) -> None:
+    """Ask the oracle for the pending ones of an iteration's rows and write its answer into them."""
+    pending = np.array([status == "pending" for status in rows.statuses], dtype=bool)
+    if pending.any():
+        known = _known_of(setting, state, rows.where(pending), number)
+        answer = setting.oracle.label(rows.counts[pending], known)
+        _write(rows, np.flatnonzero(pending), answer, setting.window)
+    _fill_merged(rows, state, setting.window)
+
+
+def _known_of(setting: Setting, state: SearchState, rows: Rows, number: int) -> Asked | None:
+    """Return what the search predicts; nothing for an oracle that answers at once."""
+    if not setting.oracle.later:
+        return None
+    mean, sigma = state.search.predict(state.see(rows.latents, rows.counts))
+    quantity: Literal["gap", "utility"] = "gap" if setting.window.maximum_eV is None else "utility"
+    return Asked(number, quantity, mean, sigma, tuple(SOURCES[i] for i in rows.sources))
 
 
 def arrivals(setting: Setting, state: SearchState) -> Rows | None:
@@ -145,11 +161,12 @@ def arrivals(setting: Setting, state: SearchState) -> Rows | None:
 def _blank_rows(
     sources: np.ndarray, latents: np.ndarray, decoded: Decoded, within: np.ndarray
 ) -> Rows:
-    """Make the rows of suggestions; those to be asked for are called labelled already."""
+    """Make the rows of suggestions; those to be asked for are pending."""
     statuses = decoded.statuses()
     gaps, sigmas, utilities = np.full((3, len(within)), np.nan)
     own: list[Status] = [statuses[i] for i in within]
-    return Rows(sources, own, latents, decoded.counts[within], gaps, sigmas, utilities)
+    reasons = [""] * len(within)
+    return Rows(sources, own, reasons, latents, decoded.counts[within], gaps, sigmas, utilities)
 
 
 def _write(rows: Rows, where: np.ndarray, answer: Answer, window: Window) -> None:
@@ -158,6 +175,7 @@ def _write(rows: Rows, where: np.ndarray, answer: Answer, window: Window) -> Non
     rows.utilities[where] = window.utility(answer.values)
     for i, known, refusal in zip(where, answer.known, answer.refusals, strict=True):
         rows.statuses[i] = "labelled" if known else ("refused" if refusal else "pending")
+        rows.reasons[i] = f"{refusal.code}: {refusal.sentence}" if refusal and not known else ""
 
 
 def _fill_merged(rows: Rows, state: SearchState, window: Window) -> None:

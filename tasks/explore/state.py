@@ -75,6 +75,8 @@ class Rows:
     sources : ndarray of int8, shape (n,)
         Index into `models.latent_pool.SOURCES`.
     statuses : list of Status, length n
+    reasons : list of str, length n
+        Code and sentence of what the oracle refused; empty otherwise.
     latents : ndarray of float32, shape (n, d)
         As proposed, or of the composition, by ``surrogate_inputs``.
     counts : ndarray of int16, shape (n, 103)
@@ -84,6 +86,7 @@ class Rows:
 
     sources: np.ndarray
     statuses: list[Status]
+    reasons: list[str]
     latents: np.ndarray
     counts: np.ndarray
     gaps: np.ndarray
@@ -106,6 +109,7 @@ class Rows:
             PROPERTY: self.gaps,
             SIGMA: self.sigmas,
             "utility": self.utilities,
+            "reason": pa.array(self.reasons, pa.string()),
             "latent": pa.FixedSizeListArray.from_arrays(flat, self.latents.shape[1]),
         }
 
@@ -119,6 +123,8 @@ class Rows:
         return cls(
             np.array([SOURCES.index(s) for s in columns["source"]], dtype=np.int8),
             columns["status"].tolist(),
+            # Tables of releases without the column have no reasons.
+            columns["reason"].tolist() if "reason" in columns else [""] * len(counts),
             latents.reshape(len(counts), dimensions),
             counts,
             columns[PROPERTY],
@@ -132,6 +138,7 @@ class Rows:
         return cls(
             np.concatenate([p.sources for p in parts]),
             [s for p in parts for s in p.statuses],
+            [r for p in parts for r in p.reasons],
             *(
                 np.concatenate([getattr(p, name) for p in parts])
                 for name in ("latents", "counts", "gaps", "sigmas", "utilities")
@@ -143,6 +150,7 @@ class Rows:
         return Rows(
             self.sources[keep],
             [s for s, kept in zip(self.statuses, keep.tolist(), strict=True) if kept],
+            [r for r, kept in zip(self.reasons, keep.tolist(), strict=True) if kept],
             *(
                 getattr(self, name)[keep]
                 for name in ("latents", "counts", "gaps", "sigmas", "utilities")

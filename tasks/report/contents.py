@@ -14,6 +14,7 @@ import numpy as np
 
 from tasks._campaign import Campaign
 from tasks._handles import Handle, Window, read_table
+from tasks._oracles import SEARCH
 from tasks._outputs import (
     Explored,
     Filtered,
@@ -64,6 +65,8 @@ class Contents:
     manifest: dict[str, Any]
     answered_by: tuple[str, ...]
     """Origins of the labels that the search asked for."""
+    asked_jobs: dict[str, int]
+    """Calculations that the search asked for, by state."""
 
     @property
     def origins(self) -> dict[str, int]:
@@ -143,6 +146,8 @@ def gather(
     CampaignError
         If a table is gone or was changed since its stage wrote it.
     """
+    jobs = campaign.ledger.jobs()
+    survivors = _table(campaign, filtered.survivors)
     return Contents(
         name=name,
         seed=campaign.seed,
@@ -155,17 +160,29 @@ def gather(
         funnel=_json(campaign, screened.funnel),
         structures=_table(campaign, templated.structures),
         structure_rejections=_tally(_table(campaign, templated.rejected)["code"]),
-        survivors=_table(campaign, filtered.survivors),
+        survivors=survivors,
         energy_rejections=_tally(_table(campaign, filtered.rejected)["code"]),
         batch=handed_off.batch,
-        jobs={
-            job["formula"]: job["folder"]
-            for job in campaign.ledger.jobs()
-            if job["batch"] == handed_off.batch
-        },
+        jobs=_job_folders(jobs, survivors, handed_off.batch),
         models=campaign.ledger.models(),
         manifest=_json(campaign, ingested.manifest),
         answered_by=tuple(
             sorted({x.origin for x in campaign.ledger.labels("band_gap_eV") if x.iteration})
         ),
+        asked_jobs=_tally([j["state"] for j in jobs if j["story"].get("asked_by") == SEARCH]),
     )
+
+
+def _job_folders(jobs: list[dict[str, Any]], survivors: Table, batch: str) -> dict[str, str]:
+    """Return each candidate's job directory: as handed off, or as the search asked for it."""
+    chosen = set()
+    if len(survivors):
+        selected = survivors["status"].astype(str) == "selected"
+        chosen = set(survivors["formula"][selected].astype(str).tolist())
+    handed = {job["formula"]: job["folder"] for job in jobs if job["batch"] == batch}
+    before = {
+        job["formula"]: job["folder"]
+        for job in jobs
+        if job["formula"] in chosen and job["story"].get("asked_by") == SEARCH
+    }
+    return before | handed

@@ -4,7 +4,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from dft_inputs.folder import vasp_job
-from dft_inputs.jobs import prepare_job
+from dft_inputs.jobs import can_calculate, prepare_job
 from dft_inputs.recipes import GPAW, PAPER
 from structure.errors import Rejection
 from tests.dft_inputs.cells import rocksalt
@@ -32,6 +32,13 @@ def test_an_element_without_a_potential_is_refused_by_name(recipe, code):
     assert isinstance(outcome, Rejection)
     assert outcome.code == code
     assert "Md" in outcome.sentence
+
+
+@pytest.mark.parametrize("recipe", [PAPER, GPAW])
+def test_what_a_recipe_can_calculate_is_what_gets_a_job(recipe):
+    for element in ("Mg", "La", "Tc", "Md"):
+        got = prepare_job(rocksalt(element, "O", 5.0), recipe, formula=f"{element}O")
+        assert can_calculate(recipe, element) == (not isinstance(got, Rejection))
 
 
 @pytest.mark.parametrize("recipe", [PAPER, GPAW])

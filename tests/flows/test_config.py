@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from flows.config import (
     CampaignConfig,
+    as_begun,
     load_config,
     parse_overrides,
     shipped_configs,
@@ -131,3 +132,21 @@ def test_a_setting_that_is_not_key_and_value_is_refused(word):
 @given(st.dictionaries(st.sampled_from(["seed", "explore.budget"]), st.integers(1, 10**6)))
 def test_settings_written_as_words_are_read_back(values):
     assert parse_overrides([f"{k}={yaml.safe_dump(v)}" for k, v in values.items()]) == values
+
+
+def test_a_campaign_of_a_release_without_a_setting_goes_on_as_it_began(tmp_path):
+    config = load_config("agd-bandgap", {"explore.budget": 7})
+    begun = config.model_dump(mode="json")
+    del begun["explore"]["oracle"]["dft"]
+    (tmp_path / "campaign.json").write_text(json.dumps({"config": begun}))
+    assert as_begun(config, tmp_path) == begun
+    changed = load_config("agd-bandgap", {"explore.budget": 8})
+    assert as_begun(changed, tmp_path) == changed.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"config": {"name": "No"}}'])
+def test_a_campaign_that_cannot_be_read_is_left_to_whoever_opens_it(tmp_path, text):
+    if text is not None:
+        (tmp_path / "campaign.json").write_text(text)
+    config = load_config("agd-bandgap")
+    assert as_begun(config, tmp_path) == config.model_dump(mode="json")

@@ -17,7 +17,7 @@ from structure.elements import INDEX
 from structure.errors import Rejection
 from tasks._campaign import Campaign
 from tasks._handles import Window, write_table
-from tasks._oracles import Answer, MLOracle
+from tasks._oracles import Answer, Asked, MLOracle
 from tasks._outputs import Explored, Ingested, Trained
 from tasks.explore import ExploreConfig, Progress, explore
 
@@ -64,13 +64,23 @@ class SlowOracle:
     property = "band_gap_eV"
     origin = "dft-gpaw"
     source = "recipe"
+    later = True
 
-    def __init__(self, patience: int):
+    def __init__(self, patience: int, places: int | None = None):
         self.patience = patience
+        self.places = places
         self.times: dict[str, int] = {}
         self.emitted: list[str] = []
 
-    def label(self, counts: np.ndarray) -> Answer:
+    def accepts(self, counts: np.ndarray) -> np.ndarray:
+        """Take everything."""
+        return np.ones(len(counts), dtype=bool)
+
+    def room(self) -> int | None:
+        """Return how many of its places are free, however often they were used."""
+        return None if self.places is None else max(self.places - len(self.emitted), 0)
+
+    def label(self, counts: np.ndarray, asked: Asked | None = None) -> Answer:
         """Label what has been waited for long enough."""
         formulas = formulas_of(counts)
         for formula in formulas:
@@ -120,7 +130,8 @@ def search(campaign: Campaign, config: ExploreConfig = CONFIG, **options: object
     )
 
 
-def _tell_slowly(now: Progress) -> None:
+def tell_slowly(now: Progress) -> None:
+    """Say the number of the iteration, and leave time to be killed."""
     sys.stdout.write(f"{now.iteration}\n")
     sys.stdout.flush()
     time.sleep(0.2)
@@ -128,4 +139,4 @@ def _tell_slowly(now: Progress) -> None:
 
 if __name__ == "__main__":
     with Campaign(Path(sys.argv[1]), {}, 7) as opened:
-        search(opened, progress=_tell_slowly)
+        search(opened, progress=tell_slowly)

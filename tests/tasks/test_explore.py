@@ -20,8 +20,10 @@ from structure.files import sha256_of
 from structure.validity import valid
 from tasks._campaign import Campaign
 from tasks._handles import Window, read_table, write_table
+from tasks._oracles import Answer, Asked
 from tasks._outputs import Explored, Ingested, Trained
 from tasks.explore import ExploreConfig, Progress, explore
+from tasks.explore.state import Rows
 from tests.tasks.search_world import (
     CONFIG,
     INITIAL,
@@ -73,6 +75,7 @@ def test_the_visited_table_has_the_columns_that_later_stages_read(campaign: Camp
         "band_gap_eV",
         "band_gap_sigma_eV",
         "utility",
+        "reason",
         "latent",
     ]
     assert columns["iteration"].dtype == np.int64
@@ -224,6 +227,55 @@ def test_the_search_rests_at_the_limit_in_flight_and_goes_on_later(tmp_path: Pat
         assert found["oracle_calls"] == 40
         assert campaign.ledger.finished("explore", "all") is not None
     assert len(never.emitted) == len(set(never.emitted))
+
+
+def test_the_search_asks_for_no_more_than_the_oracle_has_room_for(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"budget": 40, "chemistry": "any"})
+    oracle = SlowOracle(patience=1, places=17)
+    with Campaign(tmp_path, {}, 7) as campaign:
+        explored = search(campaign, config, oracle=oracle)
+        assert summary(campaign, explored)["iterations"] == 2
+        assert campaign.ledger.finished("explore", "all") is not None
+    assert len(oracle.emitted) == 17
+    oracle.places = 40
+    with Campaign(tmp_path, {}, 7) as campaign:
+        assert search(campaign, config, oracle=oracle) == explored
+    assert len(oracle.emitted) == 17
+
+
+def test_answers_that_trickle_in_do_not_end_the_search_early(campaign: Campaign) -> None:
+    class OneByOne(SlowOracle):
+        def label(self, counts: np.ndarray, asked: Asked | None = None) -> Answer:
+            given = super().label(counts, asked)
+            values = np.where(np.arange(len(counts)) == 0, given.values, np.nan)
+            refusals = tuple(r if i == 0 else None for i, r in enumerate(given.refusals))
+            return Answer(values, given.sigmas, given.jobs, refusals)
+
+    config = CONFIG.model_copy(update={"budget": 30, "batch": 5, "in_flight_at_most": 5})
+    oracle = OneByOne(patience=2)
+    found = summary(campaign, search(campaign, config, oracle=oracle))
+    assert found["iterations"] > config.most_iterations
+    assert found["oracle_calls"] == 30
+
+
+def test_what_the_oracle_cannot_be_asked_is_not_proposed(campaign: Campaign) -> None:
+    class Choosy(SlowOracle):
+        def accepts(self, counts: np.ndarray) -> np.ndarray:
+            return counts[:, 12] == 0  # no aluminium
+
+    config = CONFIG.model_copy(update={"budget": 30, "chemistry": "any"})
+    columns, counts = visited(campaign, search(campaign, config, oracle=Choosy(patience=1)))
+    assert set(columns["status"]) == {"labelled"}
+    assert not counts[:, 12].any()
+
+
+def test_tables_of_releases_without_reasons_are_read(campaign: Campaign) -> None:
+    columns, counts = visited(campaign, search(campaign, CONFIG.model_copy(update={"budget": 10})))
+    assert set(columns.pop("reason")) == {""}
+    columns["latent"] = list(columns["latent"])
+    path = campaign.root / "old.parquet"
+    table = write_table(campaign.root, path, columns, "visited", counts=counts)
+    assert Rows.read(campaign, table, 8).reasons == [""] * 10
 
 
 def test_a_refused_composition_costs_no_call_and_is_not_asked_again(campaign: Campaign) -> None:
