@@ -6,6 +6,7 @@ sentence each, and what to do. Nothing here raises for bad results; bad results 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -93,11 +94,14 @@ class Judgement:
         Steps that could be read.
     corrections : tuple of dict
         What custodian or the runner changed.
+    remarks : tuple of str
+        Why an optional step was left out, one sentence each.
     """
 
     findings: tuple[Finding, ...]
     outputs: Mapping[str, StepOutput]
     corrections: tuple[dict[str, Any], ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def worst(self) -> Finding | None:
@@ -124,12 +128,15 @@ def judge(folder: Path, ticket: Ticket, runner_corrections: Sequence[Any] = ()) 
     """
     findings: list[Finding] = []
     outputs: dict[str, StepOutput] = {}
+    remarks: list[str] = []
     corrections = [dict(c, by="runner") for c in runner_corrections if isinstance(c, dict)]
     for step in ticket.steps:
         output = read_step(folder / step.name)
         if isinstance(output, Rejection):
             if step.required:
                 findings.append(Finding("200", output.sentence, step.name))
+            else:
+                remarks.append(f"{step.name} was left out: {output.sentence}")
             continue
         changes = custodian_changes(folder / step.name)
         if isinstance(changes, Rejection):
@@ -139,11 +146,13 @@ def judge(folder: Path, ticket: Ticket, runner_corrections: Sequence[Any] = ()) 
         found = list(_step_findings(ticket, step, output))
         if step.required:
             findings += found
+        else:
+            remarks += [f"{step.name} was left out: {finding.sentence}" for finding in found]
         if step.required or not found:
             outputs[step.name] = output
     if final := _final_structure(ticket, outputs):
         findings += _structure_findings(ticket, final)
-    return Judgement(tuple(findings), outputs, tuple(corrections))
+    return Judgement(tuple(findings), outputs, tuple(corrections), tuple(remarks))
 
 
 def _step_findings(ticket: Ticket, step: TicketStep, output: StepOutput) -> Iterator[Finding]:
@@ -160,11 +169,13 @@ def _step_findings(ticket: Ticket, step: TicketStep, output: StepOutput) -> Iter
 
 
 def composition_differs(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
-    """Return code 320 when the cell holds other atoms than the ticket's."""
+    """Return code 320 when the cell, or its repetition, holds other atoms than the ticket's."""
     found = {e: int(n) for e, n in output.structure.composition.get_el_amt_dict().items()}
-    if found == ticket.cell:
+    times = math.prod(step.supercell or (1,))
+    wanted = {element: times * number for element, number in ticket.cell.items()}
+    if found == wanted:
         return None
-    return Rejection("320", f"the cell holds {_words(found)}, the ticket {_words(ticket.cell)}")
+    return Rejection("320", f"the cell holds {_words(found)}, the ticket {_words(wanted)}")
 
 
 def potentials_differ(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:

@@ -115,7 +115,7 @@ def vasp_job(
         recipe_sha256=recipe.hash,
         potcar_functional=recipe.potcar_functional,
         potcar_symbols=symbols,
-        steps=ticket_steps(recipe, role, files),
+        steps=ticket_steps(recipe, role, files, cell),
         story=dict(story or {}),
     )
     return Job(ticket, files)

@@ -216,12 +216,11 @@ def interpreter() -> str:
     return os.environ.get(PYTHON_VARIABLE, DEFAULT_PYTHON)
 
 
-def available() -> bool:
-    """Return whether that Python can import GPAW."""
+def available(python: str | None = None) -> bool:
+    """Return whether that Python, or the one named, can import GPAW."""
+    command = [python or interpreter(), "-c", "import gpaw"]
     try:
-        done = subprocess.run(
-            [interpreter(), "-c", "import gpaw"], capture_output=True, check=False
-        )
+        done = subprocess.run(command, capture_output=True, check=False)
     except OSError:
         return False
     return done.returncode == 0

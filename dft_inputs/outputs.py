@@ -88,6 +88,25 @@ def read_step(folder: Path) -> StepOutput | Rejection:
     StepOutput or Rejection
         Code ``"200"`` when vasprun.xml is missing, cut off, damaged or too large.
     """
+    path = sound_xml(folder)
+    if isinstance(path, Rejection):
+        return path
+    try:
+        return _parsed(folder.name, path)
+    except Exception as error:  # pymatgen lets any exception out of a damaged file
+        kind = type(error).__name__
+        reason = (str(error).splitlines() or [""])[0][:200]
+        return Rejection("200", f"{folder.name}/{path.name} cannot be read: {kind} {reason}")
+
+
+def sound_xml(folder: Path) -> Path | Rejection:
+    """Return the vasprun.xml of a step folder, packed or not, if it is safe to parse.
+
+    Returns
+    -------
+    Path or Rejection
+        Code ``"200"`` when it is missing, too large, no archive, or declares entities.
+    """
     path = _present(folder, "vasprun.xml")
     if path is None:
         return Rejection("200", f"{folder.name}/vasprun.xml is missing")
@@ -97,11 +116,9 @@ def read_step(folder: Path) -> StepOutput | Rejection:
         with _opened(path) as handle:
             if b"<!DOCTYPE" in handle.read(LONGEST_LINE):
                 return Rejection("200", f"{folder.name}/{path.name} declares what VASP never does")
-        return _parsed(folder.name, path)
-    except Exception as error:  # pymatgen lets any exception out of a damaged file
-        kind = type(error).__name__
-        reason = (str(error).splitlines() or [""])[0][:200]
-        return Rejection("200", f"{folder.name}/{path.name} cannot be read: {kind} {reason}")
+    except (OSError, EOFError, zlib.error) as error:
+        return Rejection("200", f"{folder.name}/{path.name} cannot be read: {error}")
+    return path
 
 
 def _parsed(step: str, path: Path) -> StepOutput:

@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from dft_inputs.checks import Judgement
-from dft_inputs.outputs import StepOutput, elastic_tensor, phonon_frequencies
-from dft_inputs.properties import band_gap, elasticity, hull_distance
+from dft_inputs.properties import band_gap, hull_distance
 from dft_inputs.references import formation_energy
 from dft_inputs.status import State
 from dft_inputs.ticket import Ticket
-from structure.errors import CalculationError, Rejection
+from structure.errors import Rejection
 from structure.files import write_text
 from tasks._ledger import Label, Origin
+from tasks._perturbed import Perturbed, perturbed
 
 RESULT_SCHEMA: Literal[1] = 1
 
@@ -50,6 +50,10 @@ class Result(BaseModel):
     potentials : dict
         TITELs and the hash of the POTCAR, as the runner recorded them; GPAW's setups.
     labels : tuple of Label
+    remarks : tuple of str
+        What the optional steps say, in sentences; they qualify no label.
+    pictures : dict of str to str
+        SVG text by the word that ends the name of its file; not part of the JSON.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +73,8 @@ class Result(BaseModel):
     corrections: tuple[dict[str, Any], ...] = ()
     potentials: dict[str, Any] = {}
     labels: tuple[Label, ...] = ()
+    remarks: tuple[str, ...] = ()
+    pictures: dict[str, str] = Field(default={}, exclude=True, repr=False)
 
     @property
     def quality(self) -> str:
@@ -76,9 +82,11 @@ class Result(BaseModel):
         return ",".join(dict.fromkeys(finding["code"] for finding in self.findings))
 
     def write(self, root: Path) -> Path:
-        """Write the result into ``results/`` and return the file; draw what fell apart."""
+        """Write the result and its pictures into ``results/`` and return the file."""
         path = result_path(root, self.id)
         write_text(path, self.model_dump_json(indent=1) + "\n")
+        for word, drawn in self.pictures.items():
+            write_text(path.with_name(f"{self.id}-{word}.svg"), drawn)
         if self.structure is not None and any(f["code"] == "240" for f in self.findings):
             from pymatgen.core import Structure
 
@@ -95,6 +103,7 @@ class Result(BaseModel):
                 "result": f"results/{self.id}.json",
                 "findings": list(self.findings),
                 "cell": self.cell,
+                **({"remarks": list(self.remarks)} if self.remarks else {}),
                 **self.properties,
             }
         }
@@ -173,14 +182,16 @@ def result_of(
     potentials : mapping
         ``potcar`` of STATUS.json.
     """
-    properties, extra = _properties(folder, ticket, judgement) if judgement.usable else ({}, None)
+    properties, extra = _properties(ticket, judgement) if judgement.usable else ({}, None)
+    more = perturbed(folder, ticket, judgement) if judgement.usable else Perturbed()
     findings = [
         {"code": f.code, "sentence": f.sentence, "step": f.step} for f in judgement.findings
     ]
     if extra is not None:
         findings.append({"code": extra.code, "sentence": extra.sentence, "step": ""})
     worst = judgement.worst
-    structures = [output.structure for output in judgement.outputs.values()]
+    required = [s.name for s in ticket.steps if s.required and s.name in judgement.outputs]
+    relaxed = judgement.outputs[required[-1]].structure if required else None
     return Result(
         id=ticket.id,
         formula=ticket.formula,
@@ -189,11 +200,13 @@ def result_of(
         state=state_after(judgement),
         code=int(worst.code) if worst else (int(extra.code) if extra else None),
         findings=tuple(findings),
-        properties=properties,
+        properties={**properties, **more.properties},
         cell=ticket.cell,
-        structure=structures[-1].as_dict(verbosity=0) if structures else None,
+        structure=relaxed.as_dict(verbosity=0) if relaxed is not None else None,
         corrections=judgement.corrections,
         potentials=dict(potentials),
+        remarks=tuple(more.remarks),
+        pictures=more.pictures,
     ).with_gap_label()
 
 
@@ -210,9 +223,7 @@ def state_after(judgement: Judgement) -> State:
     }[worst.action]
 
 
-def _properties(
-    folder: Path, ticket: Ticket, judgement: Judgement
-) -> tuple[dict[str, float], Rejection | None]:
+def _properties(ticket: Ticket, judgement: Judgement) -> tuple[dict[str, float], Rejection | None]:
     by_kind = {name.partition("-")[2]: out for name, out in judgement.outputs.items()}
     properties: dict[str, float] = {}
     static = by_kind.get(VASP_ENERGY_STEP)
@@ -228,30 +239,4 @@ def _properties(
         properties["band_gap_mesh_eV"] = mesh.gap
         if path is not None:
             properties["band_gap_path_eV"] = path.gap
-    properties |= _perturbed(folder, judgement.outputs)
     return properties, finding
-
-
-def _perturbed(folder: Path, outputs: Mapping[str, StepOutput]) -> dict[str, float]:
-    """Return what the optional steps give: elastic moduli, phonons at Gamma."""
-    properties: dict[str, float] = {}
-    for name in outputs:
-        if name.endswith("-elastic"):
-            tensor = elastic_tensor(folder / name)
-            if isinstance(tensor, Rejection):
-                continue
-            try:
-                found = elasticity(tensor)
-            except CalculationError:
-                continue
-            properties |= {
-                "bulk_modulus_GPa": found.bulk,
-                "shear_modulus_GPa": found.shear,
-                "youngs_modulus_GPa": found.young,
-                "smallest_elastic_eigenvalue_GPa": found.smallest_eigenvalue,
-            }
-        if name.endswith("-dfpt"):
-            frequencies = phonon_frequencies(folder / name)
-            if not isinstance(frequencies, Rejection):
-                properties["lowest_phonon_at_gamma_THz"] = float(frequencies.min())
-    return properties
