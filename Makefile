@@ -8,7 +8,7 @@ CONFIG ?= agd-bandgap
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: campaign serve test test-dft check bench install clean
+.PHONY: campaign serve test test-dft test-slurm check bench install clean
 
 campaign: $(INSTALLED)
 	$(BIN)/agd run $(CONFIG) $(ARGS)
@@ -17,10 +17,14 @@ serve: $(INSTALLED)
 	$(BIN)/agd serve $(ARGS)
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not dft" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not dft and not slurm" $(ARGS)
 
 test-dft: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m dft $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "dft and not slurm" $(ARGS)
+
+# Needs root or any user, and Debian's packages slurmctld, slurmd, munge and slurm-client.
+test-slurm: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/dft_inputs/test_slurm.py $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
