@@ -90,6 +90,25 @@ def read_approval(batch: Path, now: float) -> Approval:
     return Approval(verdicts, notes, answers.understood)
 
 
+def decide(batches: Iterable[Path], now: float) -> tuple[str, ...]:
+    """Apply the approval of several folders of jobs, and return what there is to say about it.
+
+    Parameters
+    ----------
+    batches : iterable of Path
+        Where two are copies of one batch, the answers in the first count for both: it came back
+        from the cluster.
+    now : float
+    """
+    verdicts: dict[str, Verdict] = {}
+    notes: list[str] = []
+    for batch in dict.fromkeys(batches):
+        found = apply_approval(batch, now, verdicts)
+        verdicts = {**found.verdicts, **verdicts}
+        notes += [f"{batch.name}: {note}" for note in found.notes]
+    return tuple(notes)
+
+
 def apply_approval(
     batch: Path, now: float, decided: Mapping[str, Verdict] | None = None
 ) -> Approval:
@@ -103,7 +122,7 @@ def apply_approval(
     batch, now
         As `read_approval`.
     decided : mapping of str to Verdict, optional
-        Verdicts from a newer copy of the batch, which count instead.
+        What counts instead, from another copy of the batch.
 
     Returns
     -------
@@ -112,8 +131,8 @@ def apply_approval(
     """
     found = read_approval(batch, now)
     notes, waiting = list(found.notes), 0
-    for name, verdict in {**found.verdicts, **(decided or {})}.items():
-        job = batch / name
+    for name, own in found.verdicts.items():
+        job, verdict = batch / name, (decided or {}).get(name, own)
         if not (job / "ticket.json").is_file() or (job / "DONE").exists():
             continue
         try:

@@ -105,7 +105,7 @@ send() {  # sends list number $1, of $2 jobs, as one array job and prints the sc
     esac
 }
 
-deliver() {  # sends list $1 and notes its id
+deliver() {  # sends list $1 and sets id to what the scheduler calls it
     # Marked before it is sent: a job that ends at once takes its mark away again.
     while IFS= read -r job; do
         if [ -d "$job" ] && [ ! -e "$job/DONE" ]; then say "$1" > "$job/SUBMITTED"; fi
@@ -117,7 +117,11 @@ deliver() {  # sends list $1 and notes its id
             "cluster.env run the same command again" >&2
         exit 1
     fi
+}
+
+sent() {  # notes that the scheduler has list $1 as $id
     say "$id" > "submitted/.$1.id" && mv "submitted/.$1.id" "submitted/$1.id"
+    : > "submitted/$1.sent"
 }
 
 reopen() {  # forgets the verdict on job $1, so that the runner takes it up again
@@ -205,7 +209,7 @@ for list in submitted/[0-9]*.list; do  # what a killed submit.sh left
         [ -s "$list" ] || { rm -f "$list"; continue; }
         deliver "$number"
     fi
-    : > "submitted/$number.sent"
+    sent "$number"
     say "list $number: job $id"
 done
 
@@ -220,7 +224,7 @@ while [ "$from" -le "$count" ]; do
     while IFS= read -r job; do reopen "$job"; done < "submitted/.$number.list"
     mv "submitted/.$number.list" "submitted/$number.list"
     deliver "$number"
-    : > "submitted/$number.sent"
+    sent "$number"
     say "submitted $(length "submitted/$number.list") jobs as $id"
     from=$((from + most))
 done

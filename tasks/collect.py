@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
+from dft_inputs.approval import decide
 from dft_inputs.checks import judge
 from dft_inputs.folder import batches, job_folders, reference_folders
 from dft_inputs.status import Observation, State, may_become, observe
@@ -70,6 +71,8 @@ class Collected(BaseModel):
         Jobs without a heartbeat, with a hint.
     quarantined : tuple of str
         Folders that are no jobs of this campaign, with the reason.
+    approval : tuple of str
+        What waits for a person's answer in ``approved.csv``, or could not be understood there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +83,7 @@ class Collected(BaseModel):
     new_labels: int = 0
     stale: tuple[str, ...] = ()
     quarantined: tuple[str, ...] = ()
+    approval: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Say it in words, one line a fact."""
@@ -91,6 +95,7 @@ class Collected(BaseModel):
             *(f"turned down  {text}" for text in self.turned_down),
             *(f"stale        {text}" for text in self.stale),
             *(f"set aside    {text}" for text in self.quarantined),
+            *(f"approval     {text}" for text in self.approval),
         ]
 
 
@@ -222,6 +227,7 @@ def _collect(
             fix="If the ledger was lost, run `agd collect --rebuild` first.",
         )
     now = time.time()
+    approval = decide((folder.parent for folder in folders), now)
     for folder in folders:
         _look_at(this, folder, now, config.stale_after_h * 3600)
     for step in (formation_energies, hull_distances):
@@ -234,6 +240,7 @@ def _collect(
         new_labels=_count_labels(ledger) - labels_before,
         stale=tuple(this.stale),
         quarantined=tuple(this.quarantined),
+        approval=approval,
     )
 
 
@@ -303,12 +310,11 @@ def _follow(this: _Round, ticket: Ticket, seen: Observation) -> None:
     """Follow a job that is not done."""
     job = this.jobs[ticket.id]
     before = job["state"]
-    if seen.state in (State.FAILED, State.BROKEN):
-        this.move(ticket.id, seen.state, seen.code, {"sentence": seen.sentence})
-        if job["state"] != before:
-            this.turned_down.append(f"{ticket.folder}: {seen.code} {seen.sentence}")
-    else:
-        this.move(ticket.id, seen.state, seen.code, {"step": seen.step})
+    this.move(ticket.id, seen.state, seen.code, {"step": seen.step, "sentence": seen.sentence})
+    if seen.state in (State.FAILED, State.BROKEN, State.CANCELLED) and job["state"] != before:
+        why = seen.sentence or "cancelled by hand"
+        code = f"{seen.code} " if seen.code is not None else ""
+        this.turned_down.append(f"{ticket.folder}: {code}{why}")
     if job["state"] == State.STALE:
         this.stale.append(f"{ticket.folder}: {seen.sentence}")
 

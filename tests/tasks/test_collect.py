@@ -23,6 +23,7 @@ from tasks._handles import handle_for
 from tasks._ledger import Ledger
 from tasks._outputs import Ingested
 from tasks._rebuild import rebuild_jobs
+from tasks._story import _in_ledger
 from tasks.collect import CollectConfig, campaigns_under, collect, collect_campaign
 from tasks.handoff import HandoffConfig, hand_off
 from tests.dft_inputs.cells import rocksalt
@@ -434,3 +435,90 @@ def test_a_collect_runs_beside_an_open_campaign_and_says_what_it_found(finished)
 def test_a_source_that_does_not_exist_is_named(finished):
     with pytest.raises(CampaignError, match="no such folder"):
         collected(finished, finished / "elsewhere")
+
+
+def answer(batch: Path, **answers: str) -> None:
+    """Write answers, ``MgO="no,too dear"``, into ``approved.csv``; the others stay empty."""
+    jobs = (batch / "jobs.txt").read_text().split()
+    lines = [f"{job},{answers.get(job.partition('--')[0], '')}\n" for job in jobs]
+    (batch / "approved.csv").write_text("folder,approved,reason\n" + "".join(lines))
+
+
+def job_in_ledger(root: Path, formula: str) -> dict:
+    ledger = Ledger.in_folder(root)
+    try:
+        return next(job for job in ledger.jobs() if job["formula"] == formula)
+    finally:
+        ledger.close()
+
+
+def test_a_declined_job_is_cancelled_with_the_reason_although_nothing_was_submitted(
+    emitted, tmp_path
+):
+    root = tmp_path / "c"
+    shutil.copytree(emitted, root)
+    answer(root / "handoff/batch-0001", MgO="no,too dear")
+    out, _ = collected(root)
+    assert out.states == {"CANCELLED": 1, "EMITTED": 7}
+    sentence = "approved.csv declined this job: too dear"
+    assert out.turned_down == (f"{job_of(root, 'MgO').name}: {sentence}",)
+    assert job_in_ledger(root, "MgO")["story"]["sentence"] == sentence
+    assert collected(root)[0].turned_down == ()
+    assert any(sentence in line for line in lines_of(root, "MgO"))
+
+
+def lines_of(root: Path, formula: str) -> list[str]:
+    ledger = Ledger.in_folder(root)
+    try:
+        return list(_in_ledger(ledger, formula))
+    finally:
+        ledger.close()
+
+
+def test_a_job_approved_after_all_is_open_again_and_runs(emitted, tmp_path):
+    root = tmp_path / "c"
+    shutil.copytree(emitted, root)
+    batch = root / "handoff/batch-0001"
+    answer(batch, MgO="no", CaO="no", NaCl="no")
+    assert collected(root)[0].states == {"CANCELLED": 3, "EMITTED": 5}
+    answer(batch, MgO="yes", CaO="no", NaCl="no")
+    assert collected(root)[0].states == {"CANCELLED": 2, "EMITTED": 6}
+    assert job_in_ledger(root, "MgO")["story"]["sentence"] == ""
+    assert submit(batch).returncode == 0
+    out, _ = collected(root)
+    assert out.ingested == (job_of(root, "MgO").name,)
+    assert out.states == {"CANCELLED": 2, "EMITTED": 5, "INGESTED": 1}
+
+
+def test_what_waits_or_cannot_be_understood_is_said_and_cancels_nothing(emitted, tmp_path):
+    root = tmp_path / "c"
+    shutil.copytree(emitted, root)
+    batch = root / "handoff/batch-0001"
+    answer(batch, MgO="perhaps")
+    out, _ = collected(root)
+    assert out.states == {"EMITTED": 8}
+    assert '"perhaps" is neither yes nor no' in out.approval[0]
+    assert out.approval[1] == "batch-0001: 1 jobs wait for an answer in approved.csv"
+    assert any(line.startswith("approval") for line in out.lines())
+
+
+def test_the_answers_that_came_back_from_the_cluster_outrank_those_at_home(emitted, tmp_path):
+    home, away = tmp_path / "home", tmp_path / "away"
+    shutil.copytree(emitted, home)
+    shutil.copytree(emitted / "handoff" / "batch-0001", away / "batch-0001")
+    answer(home / "handoff/batch-0001", MgO="no")
+    answer(away / "batch-0001", MgO="yes", CaO="no,known")
+    assert collected(home)[0].states == {"CANCELLED": 1, "EMITTED": 7}
+    out, _ = collected(home, away)
+    assert out.states == {"CANCELLED": 1, "EMITTED": 7}
+    assert job_in_ledger(home, "MgO")["state"] == "EMITTED"
+    assert job_in_ledger(home, "CaO")["state"] == "CANCELLED"
+
+
+def test_a_job_cancelled_by_hand_says_so(emitted, tmp_path):
+    root = tmp_path / "c"
+    shutil.copytree(emitted, root)
+    (job_of(root, "MgO") / "CANCELLED").touch()
+    answer(root / "handoff/batch-0001", MgO="yes")
+    out, _ = collected(root)
+    assert out.turned_down == (f"{job_of(root, 'MgO').name}: cancelled by hand",)
