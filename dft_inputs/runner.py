@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import shlex
@@ -226,6 +227,23 @@ def potcar_for(folder: Path, job: Path) -> Facts:
     return {"titel": titles, "sha256": hashlib.sha256(content).hexdigest()}
 
 
+def repeated(poscar: str, times: Optional[List[int]]) -> str:
+    """Return a POSCAR of the cell repeated along its edges; copies of an atom stand together."""
+    if not times:
+        return poscar
+    lines = poscar.splitlines()
+    numbers = [int(n) for n in lines[6].split()]
+    start = 9 if lines[7].strip()[:1] in ("s", "S") else 8
+    copies = list(itertools.product(*(range(n) for n in times)))
+    rows = [[float(x) * n for x in line.split()] for line, n in zip(lines[2:5], times)]
+    for line in lines[start : start + sum(numbers)]:
+        here = [float(x) for x in line.split()[:3]]
+        rows += [[(x + k) / n for x, k, n in zip(here, copy, times)] for copy in copies]
+    written = [" ".join(f"{x:.16f}" for x in row) for row in rows]
+    head = [" ".join(str(n * len(copies)) for n in numbers), "Direct"]
+    return "\n".join([*lines[:2], *written[:3], lines[5], *head, *written[3:]]) + "\n"
+
+
 def prepare(job: Path, step: Facts) -> None:
     """Put geometry and charge density into a step folder, and clear what a former launch left."""
     folder = job / step["name"]
@@ -235,7 +253,7 @@ def prepare(job: Path, step: Facts) -> None:
         source = job / step["structure_from"] / "CONTCAR"
         if not parsable(source):
             raise broken(200, f"{step['structure_from']}/CONTCAR is unusable")
-        write_whole(folder / "POSCAR", source.read_text())
+        write_whole(folder / "POSCAR", repeated(source.read_text(), step.get("supercell")))
     if step["density_from"] and not (folder / "CHGCAR").exists():
         source = job / step["density_from"] / "CHGCAR"
         if not source.exists():

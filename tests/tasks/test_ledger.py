@@ -79,6 +79,15 @@ def test_the_same_compound_may_have_labels_of_two_sources(ledger: Ledger) -> Non
     assert [x.source for x in ledger.labels("band_gap_eV", "SrYF5")] == ["one", "two"]
 
 
+def test_a_label_that_collect_added_learns_the_iteration_once(ledger: Ledger) -> None:
+    found = Label(formula="LiF", property="band_gap_eV", value=9.0, origin="dft-gpaw", source="r")
+    ledger.add_labels([found])
+    learned = found.model_copy(update={"iteration": 4, "value": 1.0})
+    assert ledger.add_labels([learned]) == 0
+    assert ledger.add_labels([learned.model_copy(update={"iteration": 6})]) == 0
+    assert ledger.labels("band_gap_eV") == [found.model_copy(update={"iteration": 4})]
+
+
 def test_candidates_come_back_by_rank_and_rejected_ones_last(ledger: Ledger) -> None:
     why = Rejection("too-close", "Xe and F are 0.9 A apart")
     ledger.replace_candidates(

@@ -15,7 +15,7 @@ from tasks._campaign import Campaign
 from tasks._handles import read_table, write_table
 from tasks._outputs import Trained
 from tasks.oracle import Answer, MLOracle, OracleConfig, TableOracle, label_table, oracle_for
-from tests.tasks.search_world import SmoothModel
+from tests.tasks.search_world import SlowOracle, SmoothModel
 
 KNOWN = parse_formulas(["NaCl", "MgO", "K4Mn4O8", "NaCl"])
 VALUES = np.array([5.0, 4.5, 1.5, 6.0])
@@ -109,6 +109,31 @@ def test_a_table_of_compositions_is_labelled_once(
     assert columns["refusal"].tolist() == ["unlabelled", ""]
     assert columns["band_gap_eV"][1] == 5.0
     assert labelled is not None and np.array_equal(labelled, counts)
+
+
+def test_a_table_with_answers_outstanding_is_labelled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = SlowOracle(patience=2)
+    monkeypatch.setattr(stage, "oracle_for", lambda *_: oracle)
+    with Campaign(tmp_path, {}, 0) as campaign:
+        counts = parse_formulas(["MgO", "NaCl"]).counts
+        table = write_table(campaign.root, campaign.root / "t.parquet", {}, "x", counts=counts)
+        answers = []
+        for _ in range(3):
+            handle = label_table(campaign, OracleConfig(), Trained(models={}), table, "all")
+            answers.append(read_table(campaign.root, handle)[0])
+    assert answers[0]["job"].tolist() == ["job-MgO", "job-NaCl"]
+    assert np.isnan(answers[0]["band_gap_eV"]).all()
+    assert np.isfinite(answers[1]["band_gap_eV"]).all()
+    assert oracle.times == {"MgO": 2, "NaCl": 2}
+
+
+def test_oracles_that_answer_at_once_take_everything_and_have_no_limit() -> None:
+    for oracle in (MLOracle(SmoothModel(), "hash"), TableOracle(KNOWN.counts, VALUES, "mp")):
+        assert oracle.accepts(KNOWN.counts).all()
+        assert oracle.room() is None
+        assert not oracle.later
 
 
 def test_a_model_that_the_campaign_lacks_is_named(tmp_path: Path) -> None:

@@ -268,3 +268,19 @@ def test_the_same_campaign_gives_the_same_page(stages, tmp_path: Path) -> None:
     second, campaign = _page(stages, ["KF", "RbF"])
     campaign.close()
     assert first == second
+
+
+def test_calculations_that_the_search_asked_for_are_counted_and_linked(stages) -> None:
+    campaign, outputs = stages(["KF", "RbF"])
+    for n, formula in enumerate(("KF", "CsF")):
+        campaign.ledger.add_job(
+            f"asked-{n}", formula=formula, batch="batch-0000", recipe="r",
+            folder=f"handoff/batch-0000/{formula}--asked", story={"asked_by": "search"},
+            state="EMITTED" if n else "INGESTED",
+        )  # fmt: skip
+    written = write_report(campaign, ReportConfig(map_points=0), Window(), *outputs, name="c")
+    page = (campaign.root / written.page.path).read_text()
+    assert "It asked for 2 calculations by DFT: 1 emitted, 1 ingested." in page
+    assert 'href="../handoff/batch-0001/KF--id"' in page
+    assert "CsF" not in page.split("<h2>Search</h2>")[0]
+    campaign.close()
