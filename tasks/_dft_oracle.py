@@ -29,6 +29,7 @@ from structure.elements import ELEMENTS
 from structure.errors import ConfigError, Rejection
 from tasks import _here
 from tasks._campaign import Campaign
+from tasks._collecting import collect
 from tasks._core_hours import room_for
 from tasks._dft_settings import DFTOracleConfig, Engine
 from tasks._earlier import campaigns_before
@@ -130,8 +131,6 @@ class DFTOracle:
 
     def _take_in(self) -> None:
         """Bring the ledger up to what lies in the directories."""
-        from tasks.collect import collect
-
         campaign = self._campaign
         if not self._adopted:
             record(campaign)
