@@ -273,7 +273,17 @@ def _kpoints(step: Step, structure: Structure, around: Surroundings) -> str:
     mesh.comment = f"Gamma-centred, {step.k_density:g} k-points per reciprocal cubic Angstrom"
     if (times := step.repeats(structure)) is not None:
         mesh.comment += f", of the cell repeated {' x '.join(map(str, times))} times"
+        mesh.comment += _too_short(step, structure, times)
     return str(mesh)
+
+
+def _too_short(step: Step, structure: Structure, times: tuple[int, int, int]) -> str:
+    """Return a remark on a supercell that had to stay smaller than asked for."""
+    asked = step.supercell
+    edges = [edge * n for edge, n in zip(structure.lattice.abc, times, strict=True)]
+    if asked is None or min(edges) > asked.edge_A * (1 - SYMMETRY_TOLERANCE_A):
+        return ""
+    return f"; {asked.edge_A:g} A would be over {asked.most_atoms} atoms"
 
 
 def _band_path(structure: Structure, line_density: int) -> str:
