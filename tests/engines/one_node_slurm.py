@@ -36,7 +36,9 @@ PROGRAMS = (
 )
 PACKAGES = "slurmctld slurmd munge slurm-client"
 PATIENCE_S = 60.0
-"""How long a daemon may take to begin or to end before we give up (chosen; it takes a second)."""
+"""How long a daemon may take to begin before we give up (chosen; it takes about a second)."""
+FAREWELL_S = 5.0
+"""How long it may take to end by itself; slurmctld takes minutes after a node has failed."""
 LARGEST_ARRAY = 5
 """Elements of an array job: small, so that a test can have more jobs than that."""
 
@@ -222,7 +224,7 @@ class OneNodeSlurm:
         daemon = self._daemons.pop(name)
         daemon.send_signal(number)
         try:
-            daemon.wait(PATIENCE_S)
+            daemon.wait(FAREWELL_S)
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
