@@ -8,11 +8,16 @@ calculations of all earlier nights as labels and proposes none of their compound
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from flows.config import CampaignConfig, validated
-from structure.errors import CampaignError, ConfigError
+from structure.errors import AgdError, CampaignError, ConfigError
+from tasks._earlier import campaigns_before
 from tasks._ledger import Ledger
+from tasks.collect import collect_campaign
+
+logger = logging.getLogger(__name__)
 
 
 def tonight(series: Path, config: CampaignConfig) -> tuple[CampaignConfig, Path]:
@@ -53,6 +58,26 @@ def tonight(series: Path, config: CampaignConfig) -> tuple[CampaignConfig, Path]
     ingest = config.ingest.model_copy(update={"earlier": earlier})
     new = config.model_copy(update={"seed": config.seed + len(begun), "ingest": ingest})
     return new, series / f"night-{len(begun) + 1:04d}"
+
+
+def take_in(root: Path) -> None:
+    """Collect what earlier nights asked for, so that a new one starts from all that came back.
+
+    A night that cannot be collected is left as it is, with a warning: tonight goes on without it.
+
+    Parameters
+    ----------
+    root : Path
+        Directory of tonight's campaign, which names the earlier ones.
+    """
+    for night in campaigns_before(root):
+        try:
+            found = collect_campaign(night)
+        except AgdError as error:
+            logger.warning("the jobs of %s are not collected: %s", night.name, error)
+            continue
+        if found.new_labels:
+            logger.info("%s: %d new labels", night.name, found.new_labels)
 
 
 def _finished(night: Path) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from flows.config import CampaignConfig, as_begun
+from flows.nights import take_in
 from flows.plan import Plan
 from structure.errors import AgdError
 from structure.files import write_text
@@ -67,6 +68,8 @@ def run_campaign(campaign: Campaign, config: CampaignConfig, run: Run) -> Report
     c, window = config, config.window
     if campaign.ledger.fact("finished") is None:
         check_ready(c.explore.oracle)
+    if campaign.ledger.finished("ingest", "all") is None:
+        take_in(campaign.root)
     ingested = run(ingest, c.ingest)
     trained = run(train, c.train, ingested)
     explored = run(explore, c.explore, window, ingested, trained)

@@ -3,9 +3,14 @@ from __future__ import annotations
 import pytest
 
 from flows.config import CampaignConfig, load_config
-from flows.nights import tonight
+from flows.nights import take_in, tonight
+from structure.composition import parse_formulas
 from structure.errors import CampaignError, ConfigError
 from tasks._campaign import Campaign
+from tasks._dft_settings import DFTOracleConfig
+from tasks._earlier import earlier_campaigns
+from tasks._oracles import OracleConfig
+from tests.tasks.dft_world import SEARCH, cluster, oracle_of, submit
 
 
 @pytest.fixture
@@ -71,3 +76,21 @@ def test_a_damaged_night_is_named(tmp_path, config):
     (root / "campaign.json").write_text("{")
     with pytest.raises(CampaignError, match="damaged"):
         tonight(tmp_path, config)
+
+
+def test_a_new_night_collects_what_earlier_ones_asked_for(tmp_path, caplog):
+    oracle = OracleConfig(kind="gpaw", dft=DFTOracleConfig(cluster=cluster()))
+    settings = SEARCH.model_copy(update={"oracle": oracle})
+    with Campaign(tmp_path / "night-0001", {}, 1) as campaign:
+        oracle_of(campaign, settings).label(parse_formulas(["LiF"]).counts)
+    submit(tmp_path / "night-0001")
+    broken = tmp_path / "night-0002"
+    broken.mkdir()
+    (broken / "campaign.json").write_text("{}")
+    (broken / "ledger.sqlite").write_text("no database")
+    earlier = ["../night-0001", "../night-0002"]
+    with Campaign(tmp_path / "night-0003", {"ingest": {"earlier": earlier}}, 2) as campaign:
+        assert not len(earlier_campaigns(campaign.root, earlier[:1]).rows)
+        take_in(campaign.root)
+        assert earlier_campaigns(campaign.root, earlier[:1]).origins == ["dft-gpaw"]
+    assert "the jobs of night-0002 are not collected" in caplog.text
