@@ -65,6 +65,8 @@ class Collected(BaseModel):
     ingested, turned_down : tuple of str
         ``formula--id`` of jobs newly taken in; of jobs newly failed, broken or quarantined, each
         with its code and sentence.
+    remarks : tuple of str
+        What the optional steps of jobs newly taken in say, with the job's folder in front.
     new_labels : int
     stale : tuple of str
         Jobs without a heartbeat, with a hint.
@@ -79,6 +81,7 @@ class Collected(BaseModel):
     states: dict[str, int]
     ingested: tuple[str, ...] = ()
     turned_down: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     new_labels: int = 0
     stale: tuple[str, ...] = ()
     quarantined: tuple[str, ...] = ()
@@ -91,6 +94,7 @@ class Collected(BaseModel):
             f"jobs         {tally or 'none'}",
             f"new labels   {self.new_labels}",
             *(f"taken in     {name}" for name in self.ingested),
+            *(f"remark       {text}" for text in self.remarks),
             *(f"turned down  {text}" for text in self.turned_down),
             *(f"stale        {text}" for text in self.stale),
             *(f"set aside    {text}" for text in self.quarantined),
@@ -109,6 +113,7 @@ class _Round:
     turned_down: list[str]
     stale: list[str]
     quarantined: list[str]
+    remarks: list[str]
 
     def move(self, id: str, state: State, code: int | None, story: Mapping[str, Any]) -> None:
         """Follow a job to the state its files show, if that is a legal move."""
@@ -174,7 +179,7 @@ def _collect(
 ) -> Collected:
     labels_before = _count_labels(ledger)
     jobs = {job["id"]: job for job in ledger.jobs()}
-    this = _Round(root, ledger, jobs, [], [], [], [])
+    this = _Round(root, ledger, jobs, [], [], [], [], [])
     folders = list(_folders(root, sources))
     if folders and not jobs:
         raise CampaignError(
@@ -192,6 +197,7 @@ def _collect(
     return Collected(
         states=dict(sorted(Counter(job["state"] for job in ledger.jobs()).items())),
         ingested=tuple(this.ingested),
+        remarks=tuple(this.remarks),
         turned_down=tuple(this.turned_down),
         new_labels=_count_labels(ledger) - labels_before,
         stale=tuple(this.stale),
@@ -295,6 +301,7 @@ def _take_in(this: _Round, folder: Path, ticket: Ticket, seen: Observation) -> N
     job.update(state=result.state, code=result.code, story=story)
     if result.state is State.INGESTED:
         this.ingested.append(ticket.folder)
+        this.remarks += (f"{ticket.folder}: {text}" for text in result.remarks)
         return
     sentence = next((f["sentence"] for f in result.findings if f["code"] == str(result.code)), "")
     this.turned_down.append(f"{ticket.folder}: {result.code} {sentence}")

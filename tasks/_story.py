@@ -221,4 +221,5 @@ def _outcome(job: dict[str, Any]) -> str:
         words = [" ".join(str(x) for x in (job["code"], story["sentence"]) if x is not None)]
     numbers = (("gap", "band_gap_eV", "eV"), ("E_form", "formation_energy_eV_per_atom", "eV/atom"))
     words += [f"{w} {found[name]:.2f} {unit}" for w, name, unit in numbers if name in found]
+    words += found.get("remarks", ())
     return f": {'; '.join(words)}" if words else ""
