@@ -28,6 +28,9 @@ GAMMA = "Γ"
 BAND, IMAGINARY = "#2f6fb0", "#d1603d"
 """Colours of the bands, as in the report."""
 
+UNSEEN_THZ = 0.01
+"""A frequency less below zero is drawn as zero (chosen: a fraction of a line's width)."""
+
 Frequencies = Callable[[np.ndarray], np.ndarray]
 """Wave vectors, shape (n, 3), to frequencies in THz, shape (n, 3 atoms)."""
 
@@ -129,9 +132,10 @@ def band_picture(segments: Sequence[Segment], title: str) -> str:
         ticks[start] = before if same else f"{before}|{segment.labels[0]}"
         ticks[end] = segment.labels[1]
         values = segment.frequencies
-        below = np.where(values < 0, values, np.nan)
+        below = np.where(values < -UNSEEN_THZ, values, np.nan)
         axes.plot(segment.distances, values, color=BAND, lw=1.1)
-        axes.plot(segment.distances, below, color=IMAGINARY, lw=1.4)
+        if np.isfinite(below).any():
+            axes.plot(segment.distances, below, color=IMAGINARY, lw=1.4)
     for place in ticks:
         axes.axvline(place, color=GRID, lw=0.8, zorder=0)
     axes.axhline(0, color=QUIET, lw=0.8, zorder=0)

@@ -9,6 +9,7 @@ import pytest
 
 from dft_inputs import phonons
 from dft_inputs.folder import emitted_jobs
+from dft_inputs.phonon_bands import IMAGINARY
 from dft_inputs.recipes import PAPER
 from dft_inputs.scheduler import ClusterSettings
 from dft_inputs.vasp import potcar_symbols
@@ -78,6 +79,7 @@ def test_phonons_go_from_the_hand_off_to_a_picture(tmp_path, potcars):
     drawn = (root / "results" / f"{result.id}-phonons.svg").read_text()
     assert drawn.startswith("<svg")
     assert f"MgO ({result.id})" in drawn
+    assert IMAGINARY not in drawn
     assert result.quality == ""
     assert result.labels[0].quality == ""
     relaxed = result.structure
@@ -95,7 +97,7 @@ def test_an_unstable_crystal_keeps_its_label_and_says_so(tmp_path, potcars):
     assert any("phonons: unstable, lowest frequency -" in text for text in remarks)
     assert result.labels[0].property == "band_gap_eV"
     assert result.quality == ""
-    assert "#d1603d" in (root / "results" / f"{result.id}-phonons.svg").read_text()
+    assert IMAGINARY in (root / "results" / f"{result.id}-phonons.svg").read_text()
     assert any("phonons: unstable" in line for line in story_of(root, "MgO"))
 
 
