@@ -18,6 +18,7 @@ import numpy as np
 from dft_inputs.vasp import SYMMETRY_TOLERANCE_A
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from pymatgen.core import Structure
 
 POINTS_PER_INVERSE_A = 60.0
@@ -131,11 +132,8 @@ def band_picture(segments: Sequence[Segment], title: str) -> str:
         same = before == segment.labels[0]
         ticks[start] = before if same else f"{before}|{segment.labels[0]}"
         ticks[end] = segment.labels[1]
-        values = segment.frequencies
-        below = np.where(values < -UNSEEN_THZ, values, np.nan)
-        axes.plot(segment.distances, values, color=BAND, lw=1.1)
-        if np.isfinite(below).any():
-            axes.plot(segment.distances, below, color=IMAGINARY, lw=1.4)
+        for branch in segment.frequencies.T:
+            _draw(axes, segment.distances, branch)
     for place in ticks:
         axes.axvline(place, color=GRID, lw=0.8, zorder=0)
     axes.axhline(0, color=QUIET, lw=0.8, zorder=0)
@@ -145,3 +143,17 @@ def band_picture(segments: Sequence[Segment], title: str) -> str:
     axes.set_ylabel("frequency / THz", fontsize=9)
     axes.set_title(title, fontsize=10, color=INK)
     return svg_text(figure, f"Phonon bands of {title}")
+
+
+def _draw(axes: Axes, distances: np.ndarray, branch: np.ndarray) -> None:
+    """Draw a branch, in red from where it crosses zero."""
+    before = np.flatnonzero(np.diff(np.sign(branch)))
+    share = branch[before] / (branch[before] - branch[before + 1])
+    crossings = distances[before] + share * (distances[before + 1] - distances[before])
+    x = np.insert(distances, before + 1, crossings)
+    y = np.insert(branch, before + 1, 0.0)
+    if y.min() > -UNSEEN_THZ:
+        axes.plot(x, y, color=BAND, lw=1.1)
+        return
+    axes.plot(x, np.where(y >= 0, y, np.nan), color=BAND, lw=1.1)
+    axes.plot(x, np.where(y <= 0, y, np.nan), color=IMAGINARY, lw=1.4)
