@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from dft_inputs.phonon_bands import IMAGINARY, Segment, band_path, band_picture, bands
+from dft_inputs.phonon_bands import (
+    BAND,
+    IMAGINARY,
+    Segment,
+    _draw,
+    band_path,
+    band_picture,
+    bands,
+)
 from dft_inputs.vasp import job_structure
+from structure.figure import axes_of
 from tests.dft_inputs.cells import rocksalt
 
 LATTICES = {
@@ -84,3 +93,12 @@ def test_the_picture_names_the_corners_and_is_the_same_every_time():
 def test_only_imaginary_branches_are_drawn_in_red():
     assert IMAGINARY in band_picture(bands_of_rocksalt(-3.0), "unstable")
     assert IMAGINARY not in band_picture(bands_of_rocksalt(3.0), "stable")
+
+
+def test_a_branch_turns_red_where_it_crosses_zero():
+    _, axes = axes_of(4, 3)
+    _draw(axes, np.array([0.0, 1.0, 2.0]), np.array([3.0, 1.0, -1.0]))
+    above, below = ([xy for xy in line.get_xydata() if xy[1] == xy[1]] for line in axes.lines)
+    assert np.array(above) == pytest.approx(np.array([[0, 3], [1, 1], [1.5, 0]]))
+    assert np.array(below) == pytest.approx(np.array([[1.5, 0], [2, -1]]))
+    assert [line.get_color() for line in axes.lines] == [BAND, IMAGINARY]
