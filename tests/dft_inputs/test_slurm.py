@@ -29,8 +29,8 @@ pytestmark = pytest.mark.slurm
 FAKE = Path(__file__).parents[1] / "engines" / "fake_vasp"
 EDGES = {"Mg": 4.25, "Ca": 4.8, "Sr": 5.1, "Ba": 5.5, "Zn": 4.3, "Cd": 4.7, "Be": 3.6}
 STEPS = [step.name for step in PAPER.steps if not step.optional]
-SUBMISSIONS = 20
-"""How many submissions are killed at random moments, each until it ends by itself."""
+ROUNDS, KILLS_EACH = 15, 3
+"""Batches whose submission is killed at random moments, and how often at most."""
 
 
 @cache
@@ -57,8 +57,8 @@ class Batch:
         command = ["sh", "submit.sh", *words]
         return subprocess.run(command, cwd=self.place, env=self.env, capture_output=True, text=True)
 
-    def submit_and_be_killed(self, after_s: float = 0.0) -> bool:
-        """Return whether it ended by itself."""
+    def submit_and_be_killed(self, after_s: float | None = None) -> bool:
+        """Return whether it ended by itself, and well."""
         child = subprocess.Popen(
             ["sh", "submit.sh"],
             cwd=self.place,
@@ -66,10 +66,12 @@ class Batch:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-        time.sleep(after_s)
-        if after_s:
+        try:
+            return child.wait(after_s) == 0
+        except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
-        return child.wait() == 0
+            child.wait()
+            return False
 
     def edit(self, name: str, value: str) -> None:
         """Change a line of cluster.env."""
@@ -216,19 +218,21 @@ def test_killed_after_sbatch_it_does_not_send_what_has_ended_meanwhile(batch, tm
 def test_killed_at_many_random_moments_every_job_is_sent_once(slurm, batch):
     hold(slurm, "DOWN")
     chance, killed = random.Random(4), 0
-    copies = [copy_of(batch, f"copy-{i}") for i in range(SUBMISSIONS)]
-    began = time.monotonic()
-    assert batch.submit().returncode == 0
-    usual = time.monotonic() - began
-    for other in copies:
-        while not other.submit_and_be_killed(chance.uniform(0.01, 1.2) * usual):
-            killed += 1
+    for number in range(ROUNDS):
+        whole = copy_of(batch, f"whole-{number}")
+        began = time.monotonic()
+        assert whole.submit().returncode == 0
+        usual = time.monotonic() - began
+        other = copy_of(batch, f"killed-{number}")
+        for _ in range(KILLS_EACH):
+            killed += not other.submit_and_be_killed(chance.uniform(0.01, 1.0) * usual)
             assert len(other.queue()) in (0, 5)
+        assert other.submit().returncode == 0
         assert len(other.queue()) == 5
         assert len({element.partition("_")[0] for element in other.queue()}) == 1
         assert other.marked() == other.jobs
-        assert other.lists() == batch.lists()
-    assert killed > SUBMISSIONS
+        assert other.lists() == whole.lists()
+    assert killed > ROUNDS / 2
 
 
 def copy_of(batch: Batch, name: str) -> Batch:
