@@ -17,13 +17,15 @@ from typing import Any, List
 runner: Any = import_module("runner" if __name__ == "__main__" else "dft_inputs.runner")
 
 RESULT = "gpaw-result.json"
+LOG = "gpaw.out"
 CRASHED = 200
 
 
 def gpaw_command() -> List[str]:
     """Return the words that start GPAW in a step folder."""
     python = os.environ.get("AGD_GPAW_PYTHON") or "/usr/bin/python3"
-    return [python, str(Path(__file__).resolve().with_name("gpaw_worker.py")), "."]
+    worker = Path(__file__).resolve().with_name("gpaw_worker.py")
+    return list(runner.existing([python, str(worker), "."]))
 
 
 def judge(folder: Path) -> Any:
@@ -33,8 +35,10 @@ def judge(folder: Path) -> Any:
         if result["status"] == "done":
             return runner.Verdict(0, "")
         return runner.Verdict(int(result["code"]), str(result["sentence"]))
+    except FileNotFoundError:
+        return runner.Verdict(CRASHED, f"{RESULT} is missing")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return runner.Verdict(CRASHED, f"{RESULT} is missing, cut off or damaged: {error}")
+        return runner.Verdict(CRASHED, f"{RESULT} is cut off or damaged: {error}")
 
 
 def run_step(job: Path, step: Any, ticket: Any, status: Any, clock: Any) -> Any:
@@ -47,12 +51,11 @@ def run_step(job: Path, step: Any, ticket: Any, status: Any, clock: Any) -> Any:
     while verdict.code and attempts.get(name, 0) < limits["attempts"]:
         if clock.over():
             raise runner.stopped(f"no time is left for {name}")
+        command = gpaw_command()
         with contextlib.suppress(FileNotFoundError):
             (folder / RESULT).unlink()
-        attempts[name] = attempts.get(name, 0) + 1
-        status.move("RUNNING", step=name)
-        interrupted = runner.launch(folder, gpaw_command(), limits, status, clock)
-        verdict = judge(folder)
+        interrupted = runner.launch(folder, command, limits, status, clock, LOG)
+        verdict = runner.with_last_words(judge(folder), folder / LOG)
         if verdict.code == CRASHED and interrupted and attempts[name] < limits["attempts"]:
             raise runner.stopped("stopped at the wall-time limit")
         crashes += verdict.code == CRASHED

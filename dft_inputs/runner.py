@@ -34,9 +34,12 @@ FORCE_SLACK = 1.0001
 """VASP compares unrounded forces; its XML has rounded ones."""
 LAUNCHES_THAT_END_BADLY = 2
 """A step that crashes, or whose electrons do not converge, is tried once more (chosen)."""
+LOG = "vasp.out"
+"""What VASP prints."""
 OUTPUTS = ("vasprun.xml", "OUTCAR", "OSZICAR", "CONTCAR", "STOPCAR", "XDATCAR", "ABORTED")
-NOT_SENT_BACK = ("POTCAR", "POTCAR.orig", "WAVECAR", "CHGCAR", "CHG", "LOCPOT", "PROCAR")
-TEXTS = ("vasprun.xml", "OUTCAR", "vasp.out", "XDATCAR", "EIGENVAL", "DOSCAR")
+POTCARS = ("POTCAR", "POTCAR.orig")
+NOT_SENT_BACK = (*POTCARS, "WAVECAR", "CHGCAR", "CHG", "LOCPOT", "PROCAR")
+TEXTS = ("vasprun.xml", "OUTCAR", "vasp.out", "gpaw.out", "XDATCAR", "EIGENVAL", "DOSCAR")
 ALGO_LADDER = {"FAST": "Normal", "NORMAL": "All"}
 """What to try after electrons did not converge, where custodian is not there to decide."""
 
@@ -162,8 +165,10 @@ def judge(folder: Path, relaxes: bool) -> Verdict:
     """Judge a step from its vasprun.xml, and from CONTCAR if a later step starts from it."""
     try:
         run = read_run(folder / "vasprun.xml")
+    except FileNotFoundError:
+        return Verdict(200, "vasprun.xml is missing")
     except (ElementTree.ParseError, ValueError, OSError) as error:
-        return Verdict(200, f"vasprun.xml is missing, cut off or damaged: {error}")
+        return Verdict(200, f"vasprun.xml is cut off or damaged: {error}")
     if not run["calculations"] or (folder / "ABORTED").exists():
         return Verdict(200, "vasprun.xml holds no finished calculation")
     if run["cycles"] >= run["NELM"] > 1:
@@ -264,19 +269,33 @@ def prepare(job: Path, step: Facts) -> None:
             (folder / name).unlink()
 
 
+def existing(command: List[str]) -> List[str]:
+    """Return a command whose program is here, before its launch counts as an attempt."""
+    program = command[0] if command else ""
+    relative = "/" in program and not Path(program).is_absolute()  # to the step folder
+    if not relative and shutil.which(program) is None:
+        advice = "correct the command in cluster.env, or load its module in AGD_SETUP"
+        raise broken(BROKEN, f"there is no program {program or 'to run'}: {advice}")
+    return command
+
+
 def vasp_command() -> List[str]:
     """Return the words that start VASP, under custodian where there is one."""
-    command = shlex.split(os.environ.get("AGD_VASP", "vasp_std"))
+    command = existing(shlex.split(os.environ.get("AGD_VASP", "vasp_std")))
     wrapper = Path(__file__).resolve().with_name("custodian_vasp.py")
     return [sys.executable, str(wrapper), *command] if has_custodian() else command
 
 
-def launch(folder: Path, command: List[str], limits: Facts, status: Status, clock: Clock) -> bool:
+def launch(
+    folder: Path, command: List[str], limits: Facts, status: Status, clock: Clock, log: str = LOG
+) -> bool:
     """Run a step in its folder; return whether it had to be stopped at the wall-time limit."""
-    job = folder.parent
+    job, name, attempts = folder.parent, folder.name, status.data["attempts"]
+    attempts[name] = attempts.get(name, 0) + 1
+    status.move("RUNNING", step=name)
     marks = {"AGD_JOB": str(job.resolve()), "AGD_CORRECTIONS": str(limits["corrections"])}
     where = {"cwd": str(folder), "env": dict(os.environ, **marks)}  # type: Dict[str, Any]
-    with (folder / "vasp.out").open("ab") as out:
+    with (folder / log).open("ab") as out:
         child = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, **where)
     began, rung = 0.0, 0
     while True:
@@ -288,8 +307,18 @@ def launch(folder: Path, command: List[str], limits: Facts, status: Status, cloc
             began = began or time.monotonic()
             rung = ask_to_stop(folder, child, time.monotonic() - began, clock.warning, rung)
     if code in (126, 127) and not (folder / "OUTCAR").exists():
+        attempts[name] -= 1
         raise broken(BROKEN, f"{command[0]} ended with code {code}; is its module loaded?")
     return bool(began)
+
+
+def with_last_words(verdict: Verdict, log: Path) -> Verdict:
+    """Add to a result that is missing or damaged what the program said last."""
+    if verdict.code != 200 or not log.exists():
+        return verdict
+    lines = log.read_text(errors="replace")[-4000:].splitlines()
+    last = next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+    return Verdict(200, f"{verdict.sentence}; {log.name} ends with: {last}") if last else verdict
 
 
 def ask_to_stop(folder: Path, child: Any, waited: float, warning: float, rung: int) -> int:
@@ -346,16 +375,16 @@ def run_step(job: Path, step: Facts, ticket: Facts, status: Status, clock: Clock
         if clock.over():
             raise stopped(f"no time is left for {name}")
         status.data["potcar"] = potcar_for(folder, job)
-        if verdict.code == 210 and not has_custodian():
+        # Without an attempt, somebody wants it tried again, perhaps with an INCAR of their own.
+        if verdict.code == 210 and attempts.get(name) and not has_custodian():
             correction = climb_ladder(folder)
             if correction is None:
                 return verdict
             status.data["corrections"].append(dict(correction, step=name))
+        command = vasp_command()
         prepare(job, step)
-        attempts[name] = attempts.get(name, 0) + 1
-        status.move("RUNNING", step=name)
-        interrupted = launch(folder, vasp_command(), ticket["limits"], status, clock)
-        verdict = judge(folder, step["relaxes"])
+        interrupted = launch(folder, command, ticket["limits"], status, clock)
+        verdict = with_last_words(judge(folder, step["relaxes"]), folder / LOG)
         if verdict.code and interrupted and attempts[name] < ticket["limits"]["attempts"]:
             raise stopped("stopped at the wall-time limit")
         bad_ends += verdict.code in (200, 210)
@@ -367,8 +396,16 @@ def run_step(job: Path, step: Facts, ticket: Facts, status: Status, clock: Clock
 StepRunner = Callable[[Path, Facts, Facts, Status, Clock], Verdict]
 
 
+def drop_potcars(*folders: Path) -> None:
+    """Delete licensed potentials: folders are copied to where nobody may have a licence."""
+    for path in [folder / name for folder in folders for name in POTCARS]:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
 def tidy(job: Path, ticket: Facts) -> None:
-    """Compress texts, drop large files and the licensed POTCAR."""
+    """Compress texts, drop large files and licensed potentials, also those put here by hand."""
+    drop_potcars(job)
     for step in ticket["steps"]:
         folder = job / step["name"]
         for name in NOT_SENT_BACK:
@@ -402,8 +439,10 @@ def run_steps(job: Path, ticket: Facts, status: Status, run: StepRunner) -> int:
             finished.remove(step["name"])
         verdict = run(job, step, ticket, status, clock)
         if verdict.code and step["required"]:
+            drop_potcars(*(job / other["name"] for other in ticket["steps"]))
             status.move("FAILED", verdict, step["name"])
             (job / "FAILED").touch()
+            print(f"{job.name}: {step['name']}: {verdict.code} {verdict.sentence}", file=sys.stderr)
             return FAILED
         finished.append(step["name"])
         status.write()
@@ -415,8 +454,12 @@ def run_steps(job: Path, ticket: Facts, status: Status, run: StepRunner) -> int:
 
 def run_job(job: Path, run: StepRunner = run_step) -> int:
     """Run a job; whatever stops it is written into STATUS.json and said in a sentence."""
-    if (job / "DONE").exists() or (job / "FAILED").exists():
-        return 0 if (job / "DONE").exists() else FAILED
+    if (job / "DONE").exists():
+        print(f"{job.name}: done before", file=sys.stderr)
+        return 0
+    if (job / "FAILED").exists():
+        print(f"{job.name}: failed before; to try again: sh submit.sh --again", file=sys.stderr)
+        return FAILED
     ticket = json.loads((job / "ticket.json").read_text(encoding="utf-8"))
     try:
         with alone(job, 10 * ticket["limits"]["heartbeat_s"]):

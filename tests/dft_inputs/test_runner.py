@@ -140,11 +140,58 @@ def test_a_vasp_that_is_not_there_is_broken_not_failed(tmp_path, potcars):
     assert not (job / "FAILED").exists()
 
 
-def test_a_finished_job_is_not_run_again(job):
+def test_a_vasp_that_never_began_does_not_use_up_the_attempts(tmp_path, potcars):
+    job = emit(tmp_path / "batch-0001", potcars, vasp="no-such-vasp")
+    ends = tmp_path / "no-module"
+    ends.write_text("#!/bin/sh\nexit 127\n")
+    ends.chmod(0o755)
+    env = job.parent / "cluster.env"
+    for _ in range(3):
+        assert run(job).returncode == 21
+    env.write_text(env.read_text().replace("no-such-vasp", str(ends)))
+    for _ in range(3):
+        assert run(job).returncode == 21
+    env.write_text(env.read_text().replace(str(ends), str(FAKE)))
+    assert run(job).returncode == 0
+    assert status(job)["attempts"]["00-relax1"] == 1
+
+
+def test_a_finished_job_is_not_run_again_and_says_so(job):
     run(job)
     before = (job / "STATUS.json").read_bytes()
-    assert run(job).returncode == 0
+    again = run(job)
+    assert (again.returncode, again.stderr) == (0, f"{job.name}: done before\n")
     assert (job / "STATUS.json").read_bytes() == before
+
+
+def test_a_failed_job_says_why_and_the_second_time_how_to_try_it_again(job):
+    assert run(job, "02-static=nelm").stderr == (
+        f"{job.name}: 02-static: 210 electrons did not converge in 100 cycles\n"
+    )
+    assert "submit.sh --again" in run(job).stderr
+
+
+def test_a_missing_result_is_told_with_the_last_words_of_vasp_and_no_absolute_path(
+    tmp_path, potcars
+):
+    sulky = tmp_path / "sulky-vasp"
+    sulky.write_text("#!/bin/sh\necho 'srun: error: invalid account'\nexit 1\n")
+    sulky.chmod(0o755)
+    job = emit(tmp_path / "batch-0001", potcars, vasp=str(sulky))
+    assert run(job).returncode == 30
+    assert status(job)["sentence"] == (
+        "vasprun.xml is missing; vasp.out ends with: srun: error: invalid account"
+    )
+
+
+def test_no_potcar_stays_in_a_job_that_ended(job, potcars):
+    by_hand = "".join((potcars / s / "POTCAR").read_text() for s in ("Mg", "O"))
+    (job / "POTCAR").write_text(by_hand)
+    run(job, "02-static=nelm")
+    assert [p.parent for p in job.rglob("POTCAR")] == [job]  # it is needed to try again
+    (job / "FAILED").unlink()
+    assert run(job).returncode == 0
+    assert not list(job.rglob("POTCAR"))
 
 
 def test_electrons_that_do_not_converge_climb_the_ladder_once(job):
@@ -153,6 +200,17 @@ def test_electrons_that_do_not_converge_climb_the_ladder_once(job):
         {"tag": "ALGO", "from": "Normal", "to": "All", "step": "00-relax1"}
     ]
     assert "ALGO = All" in (job / "00-relax1" / "INCAR").read_text()
+
+
+def test_electrons_that_failed_on_every_rung_are_tried_again_with_a_persons_own_incar(job):
+    assert run(job, "00-relax1=nelm").returncode == 30
+    assert status(job)["attempts"]["00-relax1"] == 2
+    incar = job / "00-relax1" / "INCAR"
+    incar.write_text(incar.read_text() + "AMIX = 0.1\n")
+    (job / "FAILED").unlink()
+    done = run(job)
+    assert done.returncode == 0, done.stderr
+    assert "AMIX = 0.1" in incar.read_text()
 
 
 def test_a_crash_that_happens_once_is_tried_again(job):
