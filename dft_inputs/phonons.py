@@ -82,8 +82,9 @@ class Phonons:
         edges = zip(self.cell.lattice.abc, self.supercell, strict=True)
         shortest = min(edge * n for edge, n in edges)
         known = "" if self.segments else " at Gamma"
+        lowest = round(self.lowest_THz, 2) + 0.0  # without a minus before zero
         return (
-            f"phonons{known}: {word}, lowest frequency {self.lowest_THz:.2f} THz at "
+            f"phonons{known}: {word}, lowest frequency {lowest:.2f} THz at "
             f"{self.lowest_at}; {times} cells, shortest edge {shortest:.1f} A"
         )
 
