@@ -224,10 +224,13 @@ def _outcar_lines(folder: Path) -> Iterator[bytes]:
 
 
 def _present(folder: Path, name: str) -> Path | None:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    return None
+    """Return a file or its packed form; of both the newer.
+
+    A folder that came back twice, before and after a job was run again, has the old text beside the
+    packed one.
+    """
+    found = [path for path in (folder / f"{name}.gz", folder / name) if path.is_file()]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def _opened(path: Path) -> BinaryIO:

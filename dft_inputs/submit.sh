@@ -3,7 +3,7 @@
 #
 #   sh submit.sh              submit, or run one after another when AGD_SCHEDULER is shell
 #   sh submit.sh --dry-run    say what would be submitted
-#   sh submit.sh --again      also the jobs that failed; --again --code 210: only those with a code
+#   sh submit.sh --again      also the jobs that failed; --again --code 210: of these only that code
 #   sh submit.sh --lost       also the jobs marked as submitted, after the scheduler lost them
 #                             (cancelled, killed; what SLURM still has is left alone)
 #
@@ -12,13 +12,15 @@
 set -eu
 cd "$(dirname -- "$0")"
 dry=no again=no code='' lost=no
+help() { sed -n '2,12s/^# \{0,1\}//p' "$0"; }
 while [ $# -gt 0 ]; do
     case $1 in
         --dry-run) dry=yes ;;
         --again) again=yes ;;
         --lost) lost=yes ;;
         --code) shift; code=${1:?--code needs a number} ;;
-        *) sed -n '2,12s/^# \{0,1\}//p' "$0"; [ "$1" = --help ] && exit 0; exit 2 ;;
+        --help) help; exit 0 ;;
+        *) printf '%s\n\n' "there is no option $1"; help; exit 2 ;;
     esac
     shift
 done
@@ -190,7 +192,9 @@ if [ "$AGD_SCHEDULER" = shell ]; then
         [ -n "$(pending "$job" 2>/dev/null)" ] || { say "$job is not to run any more"; continue; }
         reopen "$job"
         say "running $job"
-        sh "$job/run.sh" || { failed=$((failed + 1)); say "$job ended with code $?"; }
+        ended=0
+        sh "$job/run.sh" || ended=$?  # which says the reason
+        [ "$ended" -eq 0 ] || { failed=$((failed + 1)); say "$job ended with status $ended"; }
     done 3< submitted/now.list
     say "$failed of $(length submitted/now.list) jobs did not finish"
     [ "$failed" -eq 0 ]

@@ -77,6 +77,18 @@ def test_a_packed_step_reads_the_same(static, tmp_path):
     assert (one.energy, one.gap, one.titles) == (other.energy, other.gap, other.titles)
 
 
+@pytest.mark.parametrize("newer", ["vasprun.xml.gz", "vasprun.xml"])
+def test_of_a_file_and_a_packed_one_the_newer_is_read(static, tmp_path, newer):
+    place = tmp_path / "02-static"
+    place.mkdir()
+    whole = (static / "vasprun.xml").read_bytes()
+    for name in ("vasprun.xml", "vasprun.xml.gz"):
+        content = whole if name == newer else b"<modeling>"
+        (place / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        os.utime(place / name, ns=(0, 2_000_000 if name == newer else 1_000_000))
+    assert isinstance(read_step(place), StepOutput)
+
+
 @pytest.mark.slow
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

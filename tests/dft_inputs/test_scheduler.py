@@ -262,6 +262,7 @@ def test_pbs_gets_an_array_and_no_array_for_a_single_job(tmp_path, queue):
 def test_an_unknown_option_explains_the_command(tmp_path, queue):
     done = submit(emit(tmp_path / "batch-0001"), queue, "--frobnicate")
     assert done.returncode == 2
+    assert done.stdout.startswith("there is no option --frobnicate\n")
     assert "--dry-run" in done.stdout
 
 
@@ -490,6 +491,21 @@ def test_jobs_run_one_after_another_are_asked_about_again_before_each(tmp_path, 
     assert f"{jobs[1]} is not to run any more" in done.stdout
     assert not list(batch.glob("*/DONE"))
     assert len(list(batch.glob("*/CANCELLED"))) == 2
+
+
+def test_a_job_that_does_not_finish_here_is_told_with_its_status_and_the_next_one_runs(
+    tmp_path, queue
+):
+    batch = emit(tmp_path / "batch-0001", scheduler="shell")
+    jobs = (batch / "jobs.txt").read_text().split()
+    for job, status in zip(jobs, (0, 30, 0), strict=True):
+        (batch / job / "run.sh").write_text(f"exit {status}\n")
+    done = submit(batch, queue)
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if "ended" in line] == [
+        f"{jobs[1]} ended with status 30"
+    ]
+    assert "1 of 3 jobs did not finish" in done.stdout
 
 
 def test_the_marker_of_the_shell_is_the_marker_of_collect(tmp_path, queue):

@@ -288,6 +288,25 @@ def test_a_job_that_was_run_again_after_it_failed_is_taken_in(emitted, tmp_path)
     assert out.ingested == (job.name,)
 
 
+def test_a_batch_copied_back_before_and_after_a_second_try_counts_with_the_second(
+    emitted, tmp_path
+):
+    root, cluster = tmp_path / "c", tmp_path / "cluster"
+    shutil.copytree(emitted, root)
+    job = job_of(root, "MgO")
+    shutil.copytree(job.parent, cluster)
+    there = cluster / job.name
+    submit(cluster, "02-static=nelm")
+    shutil.copytree(cluster, job.parent, dirs_exist_ok=True)
+    assert collected(root)[0].states["FAILED"] == 3
+    again = ["sh", "submit.sh", "--again", "--code", "210"]
+    subprocess.run(again, cwd=cluster, check=True, capture_output=True)
+    assert not (there / "02-static" / "vasprun.xml").exists()
+    shutil.copytree(cluster, job.parent, dirs_exist_ok=True)
+    assert (job / "02-static" / "vasprun.xml").exists()
+    assert job.name in collected(root)[0].ingested
+
+
 def test_the_smaller_gap_counts_when_two_disagree(emitted, tmp_path):
     root = tmp_path / "c"
     shutil.copytree(emitted, root)
