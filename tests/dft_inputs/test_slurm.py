@@ -139,6 +139,7 @@ def cluster() -> Iterator[OneNodeSlurm]:
 @pytest.fixture
 def slurm(cluster) -> Iterator[OneNodeSlurm]:
     yield cluster
+    cluster.mend_node()
     hold(cluster, "UP")
     cluster.clear()
 

@@ -172,12 +172,22 @@ class OneNodeSlurm:
         self._await("slurmd", lambda: self.node_state() in ("idle", "mixed", "allocated"))
 
     def crash_node(self) -> None:
-        """End slurmd and everything that it runs without a word, as a power cut does."""
+        """End slurmd and everything that it runs without a word, as a power cut does.
+
+        All are stopped before any is killed: none may see another die and write about it.
+        """
+        others = {d.pid for name, d in self._daemons.items() if name != "slurmd"}
+        living = set(self.processes()) - others
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in living:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
         self._end("slurmd", signal.SIGKILL)
-        others = {daemon.pid for daemon in self._daemons.values()}
-        for process in set(self.processes()) - others:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+
+    def mend_node(self) -> None:
+        """Begin slurmd again if it is not running."""
+        if "slurmd" not in self._daemons:
+            self.boot_node()
 
     def node_state(self) -> str:
         """Return the state that SLURM shows for the node."""
