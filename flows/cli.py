@@ -125,12 +125,15 @@ def stages() -> None:
 
 @app.command()
 def status(
-    campaign: Annotated[Path, typer.Argument(help="Campaign directory.")],
+    campaign: Annotated[
+        Path, typer.Argument(help="Campaign directory, or a folder of them such as nights.")
+    ],
 ) -> None:
     """Print how far a campaign is: finished stages, labels, candidates, jobs."""
     from flows.standing import standing
+    from tasks.collect import campaigns_under
 
-    typer.echo(standing(campaign))
+    typer.echo("\n\n".join(standing(root) for root in campaigns_under(campaign)))
 
 
 @app.command()

@@ -30,8 +30,7 @@ def as_subflow(campaign: Campaign) -> Callable[..., Explored]:
         bar = Progress("agd-explore", "search")
 
         def show(now: SearchProgress) -> None:
-            text = f"{now.calls} of {now.budget} labels, best gap {now.best_gap_eV:.2f} eV"
-            bar.show(now.calls / now.budget, text)
+            bar.show(now.calls / now.budget, str(now))
 
         return explore(campaign, *inputs, progress=show)
 

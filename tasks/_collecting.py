@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
-from dft_inputs.approval import decide
+from dft_inputs.approval import DECLINED, decide
 from dft_inputs.checks import judge
 from dft_inputs.folder import batches, job_folders, reference_folders
 from dft_inputs.status import Observation, State, may_become, observe
@@ -88,18 +88,26 @@ class Collected(BaseModel):
     approval: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Say it in words, one line a fact."""
+        """Say it in words, one line a fact; what was declined for the same reason is one."""
         tally = ", ".join(f"{n} {state.lower()}" for state, n in self.states.items())
         return [
             f"jobs         {tally or 'none'}",
             f"new labels   {self.new_labels}",
             *(f"taken in     {name}" for name in self.ingested),
             *(f"remark       {text}" for text in self.remarks),
-            *(f"turned down  {text}" for text in self.turned_down),
+            *(f"turned down  {text}" for text in _declined_together(self.turned_down)),
             *(f"stale        {text}" for text in self.stale),
             *(f"set aside    {text}" for text in self.quarantined),
             *(f"approval     {text}" for text in self.approval),
         ]
+
+
+def _declined_together(turned_down: Sequence[str]) -> list[str]:
+    """Join jobs that were declined for the same reason, so that failures stay in sight."""
+    sentences = [text.partition(": ")[2] for text in turned_down]
+    many = {s: n for s, n in Counter(sentences).items() if n > 1 and s.startswith(DECLINED)}
+    single = [t for t, s in zip(turned_down, sentences, strict=True) if s not in many]
+    return [*single, *(f"{number} jobs: {sentence}" for sentence, number in many.items())]
 
 
 @dataclass

@@ -36,10 +36,13 @@ def opened_ledger(root: Path) -> Iterator[Ledger]:
         If the directory is no campaign or its ledger is gone.
     """
     if not (root / "campaign.json").exists():
+        last = max(root.glob("*/campaign.json"), default=None)
         raise CampaignError(
             "this is no campaign directory",
             where=root,
-            fix="Name one that `agd run` made, e.g. campaigns/agd-bandgap.",
+            fix=f"It holds some: name one, e.g. {last.parent}."
+            if last
+            else "Name one that `agd run` made, e.g. campaigns/agd-bandgap.",
         )
     if (url := ledger_url(root)).startswith("sqlite:///") and not Path(url[10:]).exists():
         raise CampaignError(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 
 import numpy as np
 
@@ -57,6 +58,13 @@ class Progress:
     in_flight: int
     best_gap_eV: float
     seconds: float
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        out = f", {self.in_flight} of them in flight" if self.in_flight else ""
+        known = isfinite(self.best_gap_eV)
+        best = f"best gap {self.best_gap_eV:.2f} eV" if known else "no gap yet"
+        return f"{self.calls} of {self.budget} labels asked for{out}, {best}"
 
 
 def explore(
@@ -288,12 +296,6 @@ def _tell(
         best_gap_eV=state.best[1],
         seconds=output.seconds,
     )
-    logger.info(
-        "explore: iteration %d, %d of %d labels, best gap %.2f eV",
-        now.iteration,
-        now.calls,
-        now.budget,
-        now.best_gap_eV,
-    )
+    logger.info("explore: iteration %d, %s", now.iteration, now)
     if progress is not None:
         progress(now)

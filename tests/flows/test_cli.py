@@ -52,6 +52,21 @@ def test_an_unknown_campaign_ends_with_status_two(agd):
     assert "agd-bandgap" in err
 
 
+def test_the_status_of_a_series_is_that_of_each_night_and_other_commands_name_one(agd, tmp_path):
+    series = tmp_path / "series"
+    for night in ("night-0001", "night-0002"):
+        Campaign(series / night, {}, 0).close()
+    status, out, _ = agd("status", series)
+    assert status == 0
+    assert [line.split("/")[-1] for line in out.splitlines() if line.startswith("campaign ")] == [
+        "night-0001",
+        "night-0002",
+    ]
+    status, _, err = agd("why", "NaCl", "--campaign", series)
+    assert status == 5
+    assert "name one" in err and "night-0002" in err
+
+
 def test_debug_shows_the_traceback(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["agd", "--debug", "run", "no-such.yaml"])
     with pytest.raises(Exception, match="no readable file"):

@@ -24,7 +24,7 @@ from tasks._ledger import Ledger
 from tasks._outputs import Ingested
 from tasks._rebuild import rebuild_jobs
 from tasks._story import _in_ledger
-from tasks.collect import CollectConfig, campaigns_under, collect, collect_campaign
+from tasks.collect import CollectConfig, Collected, campaigns_under, collect, collect_campaign
 from tasks.handoff import HandoffConfig, hand_off
 from tests.dft_inputs.cells import rocksalt
 from tests.tasks.test_handoff import TRAINED, survivors
@@ -532,6 +532,23 @@ def test_the_answers_that_came_back_from_the_cluster_outrank_those_at_home(emitt
     assert out.states == {"CANCELLED": 1, "EMITTED": 7}
     assert job_in_ledger(home, "MgO")["state"] == "EMITTED"
     assert job_in_ledger(home, "CaO")["state"] == "CANCELLED"
+
+
+def test_jobs_declined_for_one_reason_are_one_line_below_those_that_failed():
+    out = Collected(
+        states={"CANCELLED": 3, "FAILED": 1},
+        turned_down=(
+            "CaO--00000001: approved.csv declined this job: nobody approved it",
+            "KF--00000002: approved.csv declined this job: too dear",
+            "MgO--00000003: 210 electrons did not converge",
+            "NaCl--00000004: approved.csv declined this job: nobody approved it",
+        ),
+    )
+    assert [line for line in out.lines() if line.startswith("turned down")] == [
+        "turned down  KF--00000002: approved.csv declined this job: too dear",
+        "turned down  MgO--00000003: 210 electrons did not converge",
+        "turned down  2 jobs: approved.csv declined this job: nobody approved it",
+    ]
 
 
 def test_a_job_cancelled_by_hand_says_so(emitted, tmp_path):

@@ -324,7 +324,14 @@ def test_progress_is_told_and_logged(campaign: Campaign, caplog: pytest.LogCaptu
     with caplog.at_level(logging.INFO, logger="tasks.explore"):
         search(campaign, progress=told.append)
     assert [now.calls for now in told] == [10, 20, 30, 40, 50, 60]
-    assert "60 of 60 labels, best gap" in caplog.text
+    assert "60 of 60 labels asked for, best gap" in caplog.text
+
+
+def test_what_is_in_flight_and_that_nothing_is_known_yet_is_said() -> None:
+    now = Progress(
+        iteration=1, calls=2, budget=5, in_flight=2, best_gap_eV=float("nan"), seconds=1.0
+    )
+    assert str(now) == "2 of 5 labels asked for, 2 of them in flight, no gap yet"
 
 
 def test_a_large_initial_table_starts_from_its_best_and_some_others(campaign: Campaign) -> None:
