@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 BATCH_SCHEMA = 1
 """Version of ``batch.json``."""
 
+COUNTING_TEXTS = ("README.txt", "potcars.txt")
+"""Files beside the jobs that speak of all of them, and change when jobs are added."""
+
 STATUS_SCHEMA = 1
 """Version of ``STATUS.json``."""
 
@@ -253,8 +256,8 @@ def extend_batch(
 ) -> None:
     """Add jobs to a folder of jobs that grows, such as the references of a recipe.
 
-    Nobody is asked to approve them: other jobs' results wait for these. Jobs already there are left
-    untouched. Killed anywhere, the same call completes the folder.
+    Nobody is asked to approve them: other jobs' results wait for these. Jobs already there, scripts
+    and ``cluster.env`` are left untouched. Killed anywhere, the same call completes the folder.
 
     Raises
     ------
@@ -280,7 +283,8 @@ def extend_batch(
                 fix="Free disk space, then run the same command again.",
             ) from error
     tickets = [ticket for ticket, _ in emitted_jobs(target).values()]
-    for name, text in index_files(tickets, manifest).items():
+    told = {name: shared[name] for name in COUNTING_TEXTS if name in shared}
+    for name, text in {**told, **index_files(tickets, manifest)}.items():
         write_text(target / name, text)
 
 

@@ -107,6 +107,11 @@ _EXPLAINED: dict[str, str] = {
 }
 
 
+_EXPLAINED_OTHERWISE: dict[Engine, dict[str, str]] = {
+    "vasp": {},
+    "gpaw": {"AGD_TASKS_PER_NODE": "cores to ask for; a job uses one"},
+}
+
 _OF_OTHER_ENGINES: dict[Engine, frozenset[str]] = {
     "vasp": frozenset({"AGD_GPAW_PYTHON"}),
     "gpaw": frozenset({"AGD_VASP", "AGD_POTCARS", "AGD_CUSTODIAN"}),
@@ -122,7 +127,8 @@ def cluster_env(settings: ClusterSettings, engine: Engine = "vasp") -> str:
         if name in _OF_OTHER_ENGINES[engine]:
             continue
         value = str(values[name.removeprefix("AGD_").lower()])
-        lines += [f"# {explanation}", f"{name}={shlex.quote(value)}"]
+        own = _EXPLAINED_OTHERWISE[engine].get(name, explanation)
+        lines += [f"# {own}", f"{name}={shlex.quote(value)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -156,8 +162,10 @@ def potcars_text(functional: str, symbols: Iterable[str]) -> str:
     )
 
 
-def readme_text(jobs: int, references: str | None, engine: Engine = "vasp") -> str:
-    """Return ``README.txt``: what the person at the cluster does.
+def readme_text(
+    jobs: int, references: str | None, engine: Engine = "vasp", elements: bool = False
+) -> str:
+    """Return ``README.txt``: what the person at the cluster does, who may have nothing else.
 
     Parameters
     ----------
@@ -165,27 +173,42 @@ def readme_text(jobs: int, references: str | None, engine: Engine = "vasp") -> s
     references : str or None
         Path, from this folder, of the reference jobs that belong to it.
     engine : {"vasp", "gpaw"}
+    elements : bool
+        Whether these are the reference jobs, which nobody has to approve.
     """
+    what = {False: "best candidate first in jobs.txt", True: "references of the elements"}
+    needs = {"vasp": "Python 3.6 and VASP", "gpaw": "Python 3.6 and one that has GPAW"}
     edits = {
-        "vasp": "account, partition, modules, VASP command, AGD_POTCARS",
-        "gpaw": "scheduler, account, modules, AGD_GPAW_PYTHON",
+        "vasp": "account, partition, modules, VASP command, AGD_POTCARS (see potcars.txt)",
+        "gpaw": "scheduler, account, modules, AGD_GPAW_PYTHON; a job runs on one core",
     }
     also = (
-        f" Copy {references} too and do the same there: formation energies need it."
+        f" Copy {references} too and do the same there, with a cluster.env like this one: "
+        "formation energies need it."
         if references
         else ""
     )
+    back = " (leave POTCARs there: --exclude POTCAR)" if engine == "vasp" else ""
+    steps = [
+        f"Copy this folder to the cluster (rsync -a, cp -a or tar).{also}",
+        f"Edit cluster.env: {edits[engine]}. Each line is explained there.",
+        "In approved.csv write yes or no for each job; cluster.env says what an empty line counts "
+        "as.",
+        "sh submit.sh --dry-run, then sh submit.sh. It may be repeated at any time; --help tells "
+        "more. One job here and now: sh FOLDER/run.sh",
+        "Watch: ls -d *--*/DONE *--*/FAILED. A job's STATUS.json says state, code and reason, "
+        f"{engine}.out in its step's folder what the program printed.",
+        "Once more: sh submit.sh --again for what failed, --lost for what the scheduler lost.",
+        f"Copy the folder back over the one it came from, at any time{back}, and run there: "
+        "agd collect CAMPAIGN, the directory that holds handoff and references.",
+    ]
+    if elements:
+        del steps[2]
     return "\n".join(
         [
-            f"{jobs} {engine.upper()} jobs, best candidate first in jobs.txt. "
-            "Nothing here needs a network.",
-            f"1. Copy this folder to the cluster (rsync -a).{also}",
-            f"2. Edit cluster.env: {edits[engine]}.",
-            "3. In approved.csv, where there is one, write yes or no for each job; cluster.env "
-            "says what an empty line counts as.",
-            "4. sh submit.sh --dry-run, then sh submit.sh. It may be repeated at any time.",
-            "5. Watch: ls -d *--*/DONE *--*/FAILED; STATUS.json says state and reason.",
-            "6. Copy the folder back to where it came from, any time, and run agd collect there.",
+            f"{jobs} {engine.upper()} jobs, {what[elements]}. They need a POSIX shell, "
+            f"{needs[engine]}, but no network.",
+            *(f"{number}. {step}" for number, step in enumerate(steps, start=1)),
             "",
         ]
     )
@@ -198,12 +221,13 @@ def batch_files(
     jobs: int,
     references: str | None = None,
     engine: Engine = "vasp",
+    elements: bool = False,
 ) -> dict[str, str]:
     """Return everything that stands beside the job directories, file name to text."""
     files = {
         **{name: script(name) for name in BATCH_SCRIPTS[engine]},
         "cluster.env": cluster_env(settings, engine),
-        "README.txt": readme_text(jobs, references, engine),
+        "README.txt": readme_text(jobs, references, engine, elements),
     }
     if engine == "vasp":
         files["potcars.txt"] = potcars_text(functional, symbols)

@@ -27,6 +27,7 @@ from dft_inputs.folder import (
 from dft_inputs.recipe import Recipe
 from dft_inputs.references import reference_jobs, unreferenced
 from dft_inputs.scheduler import ClusterSettings, batch_files
+from dft_inputs.ticket import Ticket
 from tasks._campaign import Campaign
 
 EMITTED_AT = "emitted_at"
@@ -83,7 +84,8 @@ class Emission:
             "refused": list(refused),
         }
         path = f"../../{references.name}" if references else None
-        write_batch(batch, new, self._shared(new, path), manifest)
+        shared = self._shared([job.ticket for job in new], path)
+        write_batch(batch, new, shared, manifest)
         return batch
 
     def emit_references(self, jobs: Iterable[Job], others: Sequence[Job] = ()) -> Path:
@@ -102,7 +104,10 @@ class Emission:
             "batch": target.name,
             "without_reference": unreferenced(elements),
         }
-        extend_batch(target, references, self._shared(references, None), manifest)
+        tickets = {ticket.id: ticket for ticket, _ in emitted_jobs(target).values()}
+        tickets |= {job.ticket.id: job.ticket for job in references}
+        shared = self._shared(list(tickets.values()), None, elements=True)
+        extend_batch(target, references, shared, manifest)
         return target
 
     def reference_folder(self) -> Path:
@@ -128,11 +133,19 @@ class Emission:
             "choices": list(self.recipe.choices),
         }
 
-    def _shared(self, jobs: Sequence[Job], references: str | None) -> dict[str, str]:
+    def _shared(
+        self, tickets: Sequence[Ticket], references: str | None, elements: bool = False
+    ) -> dict[str, str]:
         """Return what stands beside the job directories."""
-        symbols = {symbol for job in jobs for symbol in job.ticket.potcar_symbols}
-        family = self.recipe.potcar_functional or ""
-        return batch_files(self.cluster, family, symbols, len(jobs), references, self.recipe.engine)
+        return batch_files(
+            self.cluster,
+            self.recipe.potcar_functional or "",
+            {symbol for ticket in tickets for symbol in ticket.potcar_symbols},
+            len(tickets),
+            references,
+            self.recipe.engine,
+            elements,
+        )
 
 
 def _recipe_of(place: Path) -> str | None:

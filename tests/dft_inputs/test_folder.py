@@ -77,7 +77,6 @@ def test_a_batch_holds_what_the_contract_promises(tmp_path):
     }
     assert {p.name for p in (job / "01-relax2").iterdir()} == {"INCAR", "KPOINTS", "POTCAR.spec"}
     assert (job / "run.sh").stat().st_mode & stat.S_IXUSR
-    assert len((batch / "README.txt").read_text().splitlines()) == 7
 
 
 def test_nothing_written_names_the_place_it_was_written_in(tmp_path):
@@ -191,6 +190,16 @@ def test_a_growing_folder_keeps_its_jobs_and_takes_each_once(tmp_path):
     assert set(emitted_jobs(tmp_path / "references")) == {j.ticket.id for j in jobs}
     listed = (tmp_path / "references" / "jobs.txt").read_text().split()
     assert sorted(listed) == sorted(j.ticket.folder for j in jobs)
+
+
+def test_the_texts_of_a_growing_folder_speak_of_all_its_jobs_and_settings_stay(tmp_path):
+    jobs, place = some_jobs(), tmp_path / "references"
+    extend_batch(place, jobs[:1], shared(jobs[:1]), {})
+    (place / "cluster.env").write_text("AGD_ACCOUNT=mine\n")
+    extend_batch(place, jobs, shared(jobs), {})
+    for name in ("README.txt", "potcars.txt"):
+        assert (place / name).read_text() == shared(jobs)[name]
+    assert (place / "cluster.env").read_text() == "AGD_ACCOUNT=mine\n"
 
 
 def test_batches_are_numbered_after_those_present(tmp_path):

@@ -170,6 +170,17 @@ def test_references_of_a_second_recipe_get_a_folder_of_their_own(tmp_path):
         assert record(campaign) == []
 
 
+def test_references_that_grow_are_counted_and_their_potentials_listed(tmp_path):
+    with Campaign(tmp_path / "c", {}, 0) as campaign:
+        emission = Emission(campaign.root, PAPER, ClusterSettings())
+        for formula, cell in {"MgO": rocksalt(), "NaCl": rocksalt("Na", "Cl", 5.64)}.items():
+            folder = emission.emit_references([prepare_job(cell, PAPER, formula=formula)])
+        assert (folder / "README.txt").read_text().startswith("4 VASP jobs, references of the")
+        assert "approved.csv" not in (folder / "README.txt").read_text()
+        listed = (folder / "potcars.txt").read_text().split("\n\n")[1].split()
+        assert listed == ["Cl", "Mg", "Na_pv", "O"]
+
+
 RUN = """
 import sys
 from pathlib import Path
