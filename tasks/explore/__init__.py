@@ -120,6 +120,9 @@ def explore(
         _take(setting, state, done[-1])
         _tell(setting, state, done[-1], len(done), progress)
     finish = partial(write_summary, setting, state, done, n_initial)
+    open_still = campaign.ledger.fact("finished") is None and state.calls < config.budget
+    if open_still and setting.oracle.room() == 0:
+        logger.info("explore: asks for no more: the night's core-hours are spoken for")
     if state.waiting:
         logger.warning("explore: %d labels are still in flight", len(state.waiting))
         return finish()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -327,7 +328,8 @@ def test_a_search_that_is_killed_at_any_instant_goes_on_and_loses_nothing(tmp_pa
     assert set(columns["status"]) == {"labelled"}
 
 
-def test_the_budget_of_core_hours_bounds_what_is_asked(tmp_path, potcars):
+def test_the_budget_of_core_hours_bounds_what_is_asked(tmp_path, potcars, caplog):
+    caplog.set_level(logging.INFO, logger="tasks.explore")
     bounded = {"cluster": cluster(potcars=str(potcars), hours=2, tasks_per_node=4)}
     settings = config(potcars, {**bounded, "core_hours": 16.0})
     with Campaign(tmp_path, {}, 7) as campaign:
@@ -335,6 +337,7 @@ def test_the_budget_of_core_hours_bounds_what_is_asked(tmp_path, potcars):
         assert oracle.room() == 2
         columns = visited(campaign, search_by_dft(campaign, settings))
         assert len(columns["formula"]) == len(candidates(campaign)) == 2
+        assert "the night's core-hours are spoken for" in caplog.text
         assert oracle_of(campaign, settings).room() == 0
     with Campaign(tmp_path, {}, 7) as campaign:
         search_by_dft(campaign, settings)
