@@ -75,9 +75,12 @@ class Clock:
     """Knows when the scheduler wants us to stop: by its signal, or by the time we were given."""
 
     def __init__(self) -> None:
-        self.warning = float(os.environ.get("AGD_WARNING_S", "600"))
-        started = float(os.environ.get("AGD_STARTED") or time.time())
-        hours = float(os.environ.get("AGD_HOURS") or "0")
+        try:
+            self.warning = float(os.environ.get("AGD_WARNING_S") or "600")
+            started = float(os.environ.get("AGD_STARTED") or time.time())
+            hours = float(os.environ.get("AGD_HOURS") or "0")
+        except ValueError as error:
+            raise broken(BROKEN, f"AGD_HOURS or AGD_WARNING_S is no number: {error}") from None
         left = hours * 3600.0 - self.warning - max(0.0, time.time() - started)
         self.deadline = time.monotonic() + left if hours > 0 else float("inf")
         self.signalled = False
@@ -94,7 +97,11 @@ class Status:
 
     def __init__(self, job: Path):
         self.path = job / "STATUS.json"
-        self.data = json.loads(self.path.read_text(encoding="utf-8"))
+        try:
+            self.data = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            advice = "copy the one that came with the batch here to begin this job anew"
+            raise broken(BROKEN, f"STATUS.json is missing or damaged: {advice}") from None
 
     def move(self, state: str, verdict: Optional[Verdict] = None, step: str = "") -> None:
         """Enter a state and keep the history."""

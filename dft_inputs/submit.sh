@@ -150,7 +150,18 @@ case $AGD_SCHEDULER in
     slurm | pbs | shell) ;;
     *) say "AGD_SCHEDULER in cluster.env must be slurm, pbs or shell" >&2; exit 2 ;;
 esac
+if [ "$AGD_SCHEDULER" != shell ]; then
+    for number in "$AGD_HOURS" "$AGD_WARNING_S" "$AGD_NODES" "$AGD_TASKS_PER_NODE" "$AGD_AT_ONCE"; do
+        case $number in
+            '' | *[!0-9]*)
+                say "'$number' in cluster.env must be a whole number; AGD_HOURS=24 means 24 hours" >&2
+                exit 2
+                ;;
+        esac
+    done
+fi
 check_approval
+[ -f jobs.txt ] || { say "jobs.txt is missing; copy the whole folder again" >&2; exit 1; }
 [ -s jobs.txt ] || { say "nothing to submit"; exit 0; }
 answers=$(read_approval) || {
     say "nothing in approved.csv can be understood; no job was submitted" >&2

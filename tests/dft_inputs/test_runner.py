@@ -184,6 +184,23 @@ def test_a_missing_result_is_told_with_the_last_words_of_vasp_and_no_absolute_pa
     )
 
 
+@pytest.mark.parametrize("text", [None, "", "{"])
+def test_a_status_that_is_lost_or_damaged_is_said_in_a_sentence(job, text):
+    (job / "STATUS.json").unlink()
+    if text is not None:
+        (job / "STATUS.json").write_text(text)
+    done = run(job)
+    assert done.returncode == 21
+    assert done.stderr.startswith(f"{job.name}: STATUS.json is missing or damaged")
+
+
+def test_hours_that_are_no_number_are_said_in_a_sentence(job):
+    env = job.parent / "cluster.env"
+    env.write_text(env.read_text().replace("AGD_HOURS=0", "AGD_HOURS=24:00:00"))
+    assert run(job).returncode == 21
+    assert "AGD_HOURS" in status(job)["sentence"]
+
+
 def test_no_potcar_stays_in_a_job_that_ended(job, potcars):
     by_hand = "".join((potcars / s / "POTCAR").read_text() for s in ("Mg", "O"))
     (job / "POTCAR").write_text(by_hand)

@@ -266,6 +266,32 @@ def test_an_unknown_option_explains_the_command(tmp_path, queue):
     assert "--dry-run" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("AGD_HOURS", "24:00:00"), ("AGD_NODES", ""), ("AGD_WARNING_S", "10min")]
+)
+def test_a_number_in_cluster_env_that_is_none_is_named_before_anything_is_sent(
+    tmp_path, queue, name, value
+):
+    batch = emit(tmp_path / "batch-0001")
+    env = batch / "cluster.env"
+    lines = [
+        f"{name}={value}" if x.startswith(f"{name}=") else x for x in env.read_text().split("\n")
+    ]
+    env.write_text("\n".join(lines))
+    done = submit(batch, queue)
+    assert done.returncode == 2
+    assert f"'{value}' in cluster.env must be a whole number" in done.stderr
+    assert not calls(queue)
+
+
+def test_a_batch_without_its_list_of_jobs_is_an_error(tmp_path, queue):
+    batch = emit(tmp_path / "batch-0001")
+    (batch / "jobs.txt").unlink()
+    done = submit(batch, queue)
+    assert done.returncode == 1
+    assert "jobs.txt is missing" in done.stderr
+
+
 def test_one_element_of_the_array_runs_its_line(tmp_path, queue):
     batch = emit(tmp_path / "batch-0001")
     submit(batch, queue)
