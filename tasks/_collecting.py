@@ -304,7 +304,8 @@ def _take_in(this: _Round, folder: Path, ticket: Ticket, seen: Observation) -> N
     if not may_become(State(job["state"]), State.DONE) and job["state"] != State.DONE:
         return
     result.write(this.root)
-    story = {**job["story"], **result.facts(), "judged": mark}
+    before = {k: v for k, v in job["story"].items() if k not in ("step", "sentence")}
+    story = {**before, **result.facts(), "judged": mark}
     this.ledger.set_job_state(ticket.id, result.state, result.code, result.labels, story)
     job.update(state=result.state, code=result.code, story=story)
     if result.state is State.INGESTED:

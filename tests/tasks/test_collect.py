@@ -286,6 +286,7 @@ def test_a_job_that_was_run_again_after_it_failed_is_taken_in(emitted, tmp_path)
     subprocess.run(["sh", job / "run.sh"], check=True, capture_output=True)
     out, _ = collected(root)
     assert out.ingested == (job.name,)
+    assert "sentence" not in job_in_ledger(root, "MgO")["story"]
 
 
 def test_a_batch_copied_back_before_and_after_a_second_try_counts_with_the_second(
