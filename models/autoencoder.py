@@ -23,7 +23,7 @@ from models.autoencoder_networks import (
     DenseDecoder,
     DenseEncoder,
 )
-from models.checkpoints import ModelConfig, arrays_of, load_into, load_model_folder
+from models.composition_model import CompositionModel, validation_split
 from models.encoding import AE_THRESHOLD, AGD_ENCODING, Encoding
 from models.progress import Report
 from models.training import Batches, FitBudget, Fitted, fit, seeded
@@ -33,7 +33,6 @@ from structure.errors import DataError, ModelError
 from structure.validity import matched_random
 
 _CHUNK = 8_192
-_VALIDATION_ROWS = 4_096  # rows of a probe at most
 _POOL_ROWS = 100_000  # random compositions made at a time
 
 
@@ -115,7 +114,7 @@ def decodable(counts: np.ndarray) -> np.ndarray:
     return (counts > 0).sum(axis=1) >= 2
 
 
-class Autoencoder:
+class Autoencoder(CompositionModel[AutoencoderConfig]):
     """Maps compositions to latent vectors and back.
 
     Parameters
@@ -132,9 +131,11 @@ class Autoencoder:
     """
 
     name = "autoencoder"
+    config_type = AutoencoderConfig
+    network: nn.ModuleDict
 
     def __init__(self, config: AutoencoderConfig):
-        self.config = config
+        super().__init__(config)
         shape = config.encoding.shape
         pair: tuple[nn.Module, nn.Module]
         if config.variant == "conv":
@@ -145,41 +146,16 @@ class Autoencoder:
         self.network.eval()
         self.box = np.zeros((2, LATENT), dtype=np.float32)
 
-    @classmethod
-    def load(cls, folder: Path) -> Autoencoder:
-        """Load a folder of weights.
-
-        Raises
-        ------
-        ModelError
-            See `models.checkpoints.load_model_folder`.
-        """
-        arrays, about = load_model_folder(folder, "autoencoder")
-        model = cls(AutoencoderConfig.model_validate(about.settings))
+    def _take(self, arrays: dict[str, np.ndarray], folder: Path) -> None:
         box = arrays.pop("box", None)
         if box is None or box.shape != (2, LATENT):
             raise ModelError("the weights lack the latent box", where=folder, fix="Train it again.")
-        model.box = box
-        load_into(model.network, arrays, folder)
-        return model
+        self.box = box
+        super()._take(arrays, folder)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return weights (16 bits) and box for `models.checkpoints.save_model_folder`."""
-        return {**arrays_of(self.network.state_dict(), half=True), "box": self.box}
-
-    def about(
-        self, trained_on: str, data_sha256: str, seed: int, metrics: dict[str, float]
-    ) -> ModelConfig:
-        """Return what ``config.json`` says about this model."""
-        return ModelConfig(
-            kind="autoencoder",
-            settings=self.config.model_dump(mode="json"),
-            elements=self.config.elements,
-            trained_on=trained_on,
-            data_sha256=data_sha256,
-            seed=seed,
-            metrics=metrics,
-        )
+        return {**super().arrays(), "box": self.box}
 
     def accepts(self, counts: np.ndarray) -> np.ndarray:
         """Return which compositions can be encoded: bool, shape (n,)."""
@@ -317,11 +293,8 @@ def fit_autoencoder(
     counts : ndarray of int16, shape (n, 103)
         Unique training compositions; those that are not `AutoencoderConfig.usable` are left out.
     config : AutoencoderConfig
-    seed : int
-    work : Path
-    fingerprint : str
-        Names the data, so that a checkpoint of other data is refused.
-    report : Report, optional
+    seed, work, fingerprint, report
+        As in `models.training.fit`; here the fingerprint names the data alone.
 
     Returns
     -------
@@ -334,11 +307,7 @@ def fit_autoencoder(
         If fewer than two compositions are usable.
     """
     counts = counts[config.usable(counts)]
-    if len(counts) < 2:
-        raise ModelError("there is nothing to train on", fix="Check what the filters removed.")
-    order = np.random.default_rng(seed).permutation(len(counts))
-    cut = max(1, round(config.validation_share * len(counts)))
-    validation, training = counts[order[:cut]][:_VALIDATION_ROWS], counts[order[cut:]]
+    training, validation = validation_split(counts, config.validation_share, seed)
     matrices = config.encoding.encode(training)
     with seeded(seed):
         model = Autoencoder(config)

@@ -8,7 +8,6 @@ and a slot generator for CPUs.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from models.checkpoints import ModelConfig, arrays_of, load_into, load_model_folder
+from models.composition_model import CompositionModel
 from models.encoding import MATGAN_ENCODING, MATGAN_THRESHOLD, Encoding
 from models.matgan_networks import (
     LATENT,
@@ -150,7 +149,7 @@ def published(
     )
 
 
-class MatGAN:
+class MatGAN(CompositionModel[MatGANConfig]):
     """Draws compositions.
 
     Parameters
@@ -161,42 +160,11 @@ class MatGAN:
     """
 
     name = "matgan"
+    config_type = MatGANConfig
 
     def __init__(self, config: MatGANConfig, generator: nn.Module | None = None):
-        self.config = config
-        self.generator = (generator or build_generator(config)).eval()
-
-    @classmethod
-    def load(cls, folder: Path) -> MatGAN:
-        """Load a folder of weights.
-
-        Raises
-        ------
-        ModelError
-            See `models.checkpoints.load_model_folder`.
-        """
-        arrays, about = load_model_folder(folder, "matgan")
-        model = cls(MatGANConfig.model_validate(about.settings))
-        load_into(model.generator, arrays, folder)
-        return model
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the generator's weights for `models.checkpoints.save_model_folder`, 16 bits."""
-        return arrays_of(self.generator.state_dict(), half=True)
-
-    def about(
-        self, trained_on: str, data_sha256: str, seed: int, metrics: dict[str, float]
-    ) -> ModelConfig:
-        """Return what ``config.json`` says about this model."""
-        return ModelConfig(
-            kind="matgan",
-            settings=self.config.model_dump(mode="json"),
-            elements=self.config.elements,
-            trained_on=trained_on,
-            data_sha256=data_sha256,
-            seed=seed,
-            metrics=metrics,
-        )
+        super().__init__(config)
+        self.network = self.generator = (generator or build_generator(config)).eval()
 
     @torch.no_grad()
     def sample(self, n: int, seed: int) -> np.ndarray:

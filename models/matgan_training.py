@@ -38,11 +38,8 @@ def fit_matgan(
     counts : ndarray of int16, shape (n, 103)
         Unique training compositions; those that are not `MatGANConfig.usable` are left out.
     config : MatGANConfig
-    seed : int
-    work : Path
-    fingerprint : str
-        Names the data, so that a checkpoint of other data is refused.
-    report : Report, optional
+    seed, work, fingerprint, report
+        As in `models.training.fit`; here the fingerprint names the data alone.
 
     Returns
     -------

@@ -17,17 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional
 
-from models.checkpoints import ModelConfig, arrays_of, load_into, load_model_folder
+from models.composition_model import CompositionModel, validation_split
 from models.encoding import MATGAN_ENCODING, Encoding
 from models.progress import Report
 from models.training import Batches, FitBudget, Fitted, fit, seeded
 from structure.composition import N_ELEMENTS, WRITING_ORDER
 from structure.elements import INDEX, MATGAN_ELEMENTS
-from structure.errors import ModelError
 from structure.validity import valid
 
 _SAMPLE_CHUNK = 2_048
-_VALIDATION_ROWS = 4_096  # rows of a probe at most
 
 
 class SequenceConfig(BaseModel):
@@ -211,7 +209,7 @@ def _draw(logits: torch.Tensor, source: torch.Generator) -> torch.Tensor:
     return (logits - noise.log_()).argmax(dim=-1)
 
 
-class SequenceGenerator:
+class SequenceGenerator(CompositionModel[SequenceConfig]):
     """Draws compositions.
 
     Parameters
@@ -222,42 +220,12 @@ class SequenceGenerator:
     """
 
     name = "sequence"
+    config_type = SequenceConfig
+    network: SequenceNetwork
 
     def __init__(self, config: SequenceConfig, network: SequenceNetwork | None = None):
-        self.config = config
+        super().__init__(config)
         self.network = (network or SequenceNetwork(config)).eval()
-
-    @classmethod
-    def load(cls, folder: Path) -> SequenceGenerator:
-        """Load a folder of weights.
-
-        Raises
-        ------
-        ModelError
-            See `models.checkpoints.load_model_folder`.
-        """
-        arrays, about = load_model_folder(folder, "sequence")
-        model = cls(SequenceConfig.model_validate(about.settings))
-        load_into(model.network, arrays, folder)
-        return model
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the weights for `models.checkpoints.save_model_folder`, 16 bits."""
-        return arrays_of(self.network.state_dict(), half=True)
-
-    def about(
-        self, trained_on: str, data_sha256: str, seed: int, metrics: dict[str, float]
-    ) -> ModelConfig:
-        """Return what ``config.json`` says about this model."""
-        return ModelConfig(
-            kind="sequence",
-            settings=self.config.model_dump(mode="json"),
-            elements=self.config.elements,
-            trained_on=trained_on,
-            data_sha256=data_sha256,
-            seed=seed,
-            metrics=metrics,
-        )
 
     def sample(self, n: int, seed: int) -> np.ndarray:
         """Draw `n` compositions; see `models.generator.CompositionGenerator`. None is empty."""
@@ -297,11 +265,8 @@ def fit_sequence(
     counts : ndarray of int16, shape (n, 103)
         Unique training compositions; those that are not `SequenceConfig.usable` are left out.
     config : SequenceConfig
-    seed : int
-    work : Path
-    fingerprint : str
-        Names the data, so that a checkpoint of other data is refused.
-    report : Report, optional
+    seed, work, fingerprint, report
+        As in `models.training.fit`; here the fingerprint names the data alone.
 
     Returns
     -------
@@ -314,12 +279,8 @@ def fit_sequence(
         If fewer than two compositions are usable.
     """
     counts = counts[config.usable(counts)]
-    if len(counts) < 2:
-        raise ModelError("there is nothing to train on", fix="Check what the filters removed.")
-    order = np.random.default_rng(seed).permutation(len(counts))
-    cut = max(1, round(config.validation_share * len(counts)))
-    validation = counts[order[:cut]][:_VALIDATION_ROWS]
-    data = [torch.from_numpy(a) for a in sequences_of(counts[order[cut:]], config)]
+    training, validation = validation_split(counts, config.validation_share, seed)
+    data = [torch.from_numpy(a) for a in sequences_of(training, config)]
     with seeded(seed):
         network = SequenceNetwork(config)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.rate)
