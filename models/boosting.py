@@ -16,18 +16,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.checkpoints import ModelConfig, data_hash, load_model_folder, save_model_folder
-from models.descriptors import NAMES, descriptors
+from models.checkpoints import load_model_folder
+from models.descriptor_model import ONE_SIGMA, DescriptorModel, of_this_release, refuse_few
+from models.descriptors import descriptors
 from models.metrics import coverage, regression_metrics
 from models.prediction import Prediction
-from structure.elements import ELEMENTS
-from structure.errors import ModelError
 
 if TYPE_CHECKING:
     import lightgbm
 
-KIND = "boosting"
-_LEAST_ROWS = 20
 _DROPPED = (
     "split_gain=",
     "leaf_weight=",
@@ -39,7 +36,6 @@ _DROPPED = (
 )
 _BATCH = 50_000
 _BINS = 10
-_ONE_SIGMA = 0.683
 Report = Callable[[float, str], None]
 
 
@@ -96,7 +92,7 @@ class Calibration(NamedTuple):
 
     @classmethod
     def fit(cls, expected: np.ndarray, errors: np.ndarray) -> Calibration:
-        """Choose factors so that, over each range of `expected`, `_ONE_SIGMA` of errors lie within.
+        """Choose factors so that, over each range of `expected`, `ONE_SIGMA` of errors lie within.
 
         Parameters
         ----------
@@ -106,7 +102,7 @@ class Calibration(NamedTuple):
         parts = np.array_split(np.argsort(expected, kind="stable"), min(_BINS, len(errors) // 20))
         return cls(
             [float(np.median(expected[rows])) for rows in parts],
-            [float(np.quantile(errors[rows] / expected[rows], _ONE_SIGMA)) for rows in parts],
+            [float(np.quantile(errors[rows] / expected[rows], ONE_SIGMA)) for rows in parts],
         )
 
     def sigma(self, expected: np.ndarray, floor: float) -> np.ndarray:
@@ -115,7 +111,7 @@ class Calibration(NamedTuple):
         return np.maximum(above * np.interp(above, self.expected, self.factors), floor)
 
 
-class BoostingModel:
+class BoostingModel(DescriptorModel):
     """A fitted model; see `fit` and `load`.
 
     Attributes
@@ -125,6 +121,9 @@ class BoostingModel:
     metrics : dict of str to float
         From cross-validation: no row is judged by a model that saw its composition.
     """
+
+    kind = "boosting"
+    config: BoostingConfig
 
     def __init__(
         self,
@@ -170,11 +169,7 @@ class BoostingModel:
             If there are fewer than 20 rows.
         """
         config = config or BoostingConfig()
-        if len(values) < _LEAST_ROWS:
-            raise ModelError(
-                f"{len(values)} labelled compositions are too few to fit and to judge a model",
-                fix=f"Bring at least {_LEAST_ROWS}.",
-            )
+        refuse_few(values)
         inputs = descriptors(counts)
         fold = np.random.default_rng(seed).permutation(len(values)) % config.folds
         held_out = np.empty(len(values))
@@ -213,38 +208,13 @@ class BoostingModel:
             sigmas.append(sigma)
         return Prediction(np.concatenate(means), np.concatenate(sigmas))
 
-    def save(
-        self,
-        folder: Path,
-        *,
-        trained_on: str,
-        counts: np.ndarray,
-        values: np.ndarray,
-        seed: int,
-        card: str,
-    ) -> ModelConfig:
-        """Write weights, configuration and card; see `models.checkpoints.save_model_folder`."""
+    def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         packed = (gzip.compress(t.encode(), 9, mtime=0) for t in self._texts)
         arrays = {
             name: np.frombuffer(content, dtype=np.uint8)
             for name, content in zip(("mean", "error"), packed, strict=True)
         }
-        settings = {
-            "config": self.config.model_dump(mode="json"),
-            "property": self.property,
-            "calibration": self._calibration._asdict(),
-            "descriptors": len(NAMES),
-        }
-        config = ModelConfig(
-            kind=KIND,
-            settings=settings,
-            elements=ELEMENTS,
-            trained_on=trained_on,
-            data_sha256=data_hash(counts, values),
-            seed=seed,
-            metrics=self.metrics,
-        )
-        return save_model_folder(folder, arrays, config, card)
+        return arrays, {"calibration": self._calibration._asdict()}
 
     @classmethod
     def load(cls, folder: Path, threads: int | None = None) -> BoostingModel:
@@ -255,14 +225,10 @@ class BoostingModel:
         ModelError
             If it is missing, damaged, or made for other descriptors.
         """
-        arrays, saved = load_model_folder(folder, KIND)
-        try:
-            settings = saved.settings
+        arrays, saved = load_model_folder(folder, cls.kind)
+        settings = saved.settings
+        with of_this_release(folder, saved):
             config = BoostingConfig.model_validate(settings["config"])
-            if settings["descriptors"] != len(NAMES):
-                raise ValueError(
-                    f"it reads {settings['descriptors']} descriptors, not {len(NAMES)}"
-                )
             if threads is not None:
                 config = config.model_copy(update={"threads": threads})
             mean, error = (gzip.decompress(arrays[n].tobytes()).decode() for n in ("mean", "error"))
@@ -273,12 +239,6 @@ class BoostingModel:
                 Calibration(**settings["calibration"]),
                 saved.metrics,
             )
-        except (KeyError, TypeError, ValueError, OSError) as reason:
-            raise ModelError(
-                f"the model was made for another release: {reason}",
-                where=folder,
-                fix="Train it again with `agd train`.",
-            ) from reason
 
 
 def _load(text: str) -> lightgbm.Booster:

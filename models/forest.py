@@ -8,25 +8,21 @@ folder of weights is data and nothing in it is executed.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.checkpoints import ModelConfig, data_hash, load_model_folder, save_model_folder
-from models.descriptors import NAMES, descriptors, magpie
+from models.checkpoints import load_model_folder
+from models.descriptor_model import ONE_SIGMA, DescriptorModel, of_this_release, refuse_few
+from models.descriptors import descriptors, magpie
 from models.metrics import coverage, regression_metrics
 from models.prediction import Prediction
-from structure.elements import ELEMENTS
-from structure.errors import ModelError
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
 
-KIND = "forest"
-_LEAST_ROWS = 20
 _CHUNK = 4096
-_ONE_SIGMA = 0.683
 
 
 class ForestConfig(BaseModel):
@@ -132,7 +128,7 @@ class Trees(NamedTuple):
         return out
 
 
-class ForestModel:
+class ForestModel(DescriptorModel):
     """A fitted forest; see `fit` and `load`.
 
     Attributes
@@ -142,6 +138,9 @@ class ForestModel:
     metrics : dict of str to float
         Out of bag: each row is judged by the trees that did not see it.
     """
+
+    kind = "forest"
+    config: ForestConfig
 
     def __init__(
         self,
@@ -182,11 +181,7 @@ class ForestModel:
         from sklearn.ensemble import RandomForestRegressor
 
         config = config or ForestConfig()
-        if len(values) < _LEAST_ROWS:
-            raise ModelError(
-                f"{len(values)} labelled compositions are too few to fit and to judge a model",
-                fix=f"Bring at least {_LEAST_ROWS}.",
-            )
+        refuse_few(values)
         inputs = config.inputs(counts)
         forest = RandomForestRegressor(
             config.trees,
@@ -198,7 +193,7 @@ class ForestModel:
         trees = Trees.of(forest)
         mean, spread, judged = _out_of_bag(forest, trees, inputs)
         above = np.maximum(spread[judged], config.error_floor)
-        scale = float(np.quantile(np.abs(values[judged] - mean[judged]) / above, _ONE_SIGMA))
+        scale = float(np.quantile(np.abs(values[judged] - mean[judged]) / above, ONE_SIGMA))
         metrics = regression_metrics(values[judged], mean[judged])
         metrics |= coverage(values[judged], mean[judged], scale * above)
         return cls(trees, config, property, scale, metrics)
@@ -218,33 +213,8 @@ class ForestModel:
             mean = np.maximum(mean, self.config.minimum)
         return Prediction(mean, np.maximum(sigma, self.config.error_floor))
 
-    def save(
-        self,
-        folder: Path,
-        *,
-        trained_on: str,
-        counts: np.ndarray,
-        values: np.ndarray,
-        seed: int,
-        card: str,
-    ) -> ModelConfig:
-        """Write weights, configuration and card; see `models.checkpoints.save_model_folder`."""
-        settings = {
-            "config": self.config.model_dump(mode="json"),
-            "property": self.property,
-            "scale": self._scale,
-            "descriptors": len(NAMES),
-        }
-        config = ModelConfig(
-            kind=KIND,
-            settings=settings,
-            elements=ELEMENTS,
-            trained_on=trained_on,
-            data_sha256=data_hash(counts, values),
-            seed=seed,
-            metrics=self.metrics,
-        )
-        return save_model_folder(folder, self.trees._asdict(), config, card)
+    def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return self.trees._asdict(), {"scale": self._scale}
 
     @classmethod
     def load(cls, folder: Path) -> ForestModel:
@@ -255,13 +225,9 @@ class ForestModel:
         ModelError
             If it is missing, damaged, or made for other descriptors.
         """
-        arrays, saved = load_model_folder(folder, KIND)
-        try:
-            settings = saved.settings
-            if settings["descriptors"] != len(NAMES):
-                raise ValueError(
-                    f"it reads {settings['descriptors']} descriptors, not {len(NAMES)}"
-                )
+        arrays, saved = load_model_folder(folder, cls.kind)
+        settings = saved.settings
+        with of_this_release(folder, saved):
             return cls(
                 Trees(**arrays),
                 ForestConfig.model_validate(settings["config"]),
@@ -269,12 +235,6 @@ class ForestModel:
                 settings["scale"],
                 saved.metrics,
             )
-        except (KeyError, TypeError, ValueError) as reason:
-            raise ModelError(
-                f"the model was made for another release: {reason}",
-                where=folder,
-                fix="Train it again with `agd train`.",
-            ) from reason
 
 
 def _out_of_bag(
