@@ -6,22 +6,25 @@ MatGAN, the sequence model or the autoencoder, judged on formulas they never saw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from models.autoencoder import Autoencoder, AutoencoderConfig, decodable, fit_autoencoder
 from models.cards import DataSource, ModelCard
 from models.checkpoints import ModelConfig, data_hash, save_model_folder
+from models.composition_model import CompositionModel
 from models.datasets import split_by_formula
 from models.generation_metrics import generation_metrics
+from models.generator import CompositionGenerator
 from models.generator_cards import CardFacts, autoencoder_card, matgan_card, sequence_card
-from models.matgan import MatGAN, MatGANConfig
+from models.matgan import MatGANConfig
 from models.matgan_training import fit_matgan
 from models.progress import Report
-from models.sequence import SequenceConfig, SequenceGenerator, fit_sequence
+from models.sequence import SequenceConfig, fit_sequence
 from models.training import Fitted
 from structure.composition import keys_of, reduce
 from structure.validity import valid
@@ -31,6 +34,8 @@ HELD_OUT_SHARE = 0.1
 
 _DRAWN = 100_000  # compositions that a generator is judged on
 _LATENTS = 4_000  # random latent vectors that the autoencoder is judged on
+
+Model = TypeVar("Model", bound=CompositionModel[Any])
 
 
 @dataclass(frozen=True)
@@ -95,11 +100,7 @@ def train_matgan(
         As written, with metrics.
     """
     model, fitted = fit_matgan(data.training, config, seed, work, data.sha256, report)
-    _written(model, data, seed, folder, {}, None)
-    metrics = _generator_metrics(MatGAN.load(folder), config, data, seed) | _cost(fitted)
-    facts = _facts(data, config.usable(data.training), config.usable(data.held_out))
-    card = matgan_card(metrics, facts, config)
-    return _written(model, data, seed, folder, metrics, card)
+    return _judged(model, fitted, data, seed, folder, _generator_metrics, matgan_card)
 
 
 def train_sequence(
@@ -112,12 +113,7 @@ def train_sequence(
 ) -> ModelConfig:
     """Fit the sequence model and write its folder; parameters as in `train_matgan`."""
     model, fitted = fit_sequence(data.training, config, seed, work, data.sha256, report)
-    _written(model, data, seed, folder, {}, None)
-    metrics = _generator_metrics(SequenceGenerator.load(folder), config, data, seed)
-    metrics |= _cost(fitted)
-    facts = _facts(data, config.usable(data.training), config.usable(data.held_out))
-    card = sequence_card(metrics, facts, config)
-    return _written(model, data, seed, folder, metrics, card)
+    return _judged(model, fitted, data, seed, folder, _generator_metrics, sequence_card)
 
 
 def train_autoencoder(
@@ -130,14 +126,7 @@ def train_autoencoder(
 ) -> ModelConfig:
     """Fit the autoencoder and write its folder; parameters as in `train_matgan`."""
     model, fitted = fit_autoencoder(data.training, config, seed, work, data.sha256, report)
-    _written(model, data, seed, folder, {}, None)
-    training = data.training[config.usable(data.training)]
-    held_out = data.held_out[config.usable(data.held_out)]
-    metrics = autoencoder_metrics(Autoencoder.load(folder), training, held_out, seed)
-    metrics |= _cost(fitted)
-    facts = _facts(data, config.usable(data.training), config.usable(data.held_out))
-    card = autoencoder_card(metrics, facts, config)
-    return _written(model, data, seed, folder, metrics, card)
+    return _judged(model, fitted, data, seed, folder, autoencoder_metrics, autoencoder_card)
 
 
 def autoencoder_metrics(
@@ -189,8 +178,34 @@ def autoencoder_metrics(
     return metrics
 
 
+def _judged(
+    model: Model,
+    fitted: Fitted,
+    data: CompositionSet,
+    seed: int,
+    folder: Path,
+    measure: Callable[[Model, np.ndarray, np.ndarray, int], dict[str, float]],
+    describe: Callable[[dict[str, float], CardFacts, Any], ModelCard],
+) -> ModelConfig:
+    """Write the folder, judge the weights as they are stored, and write it again with the card."""
+    _written(model, data, seed, folder, {}, None)
+    training = data.training[model.config.usable(data.training)]
+    held_out = data.held_out[model.config.usable(data.held_out)]
+    metrics = measure(type(model).load(folder), training, held_out, seed) | _cost(fitted)
+    facts = CardFacts(
+        sources=data.sources,
+        data_sha256=data.sha256,
+        training=len(data.training),
+        used=len(training),
+        held_out=len(data.held_out),
+        held_out_used=len(held_out),
+    )
+    card = describe(metrics, facts, model.config)
+    return _written(model, data, seed, folder, metrics, card)
+
+
 def _written(
-    model: MatGAN | SequenceGenerator | Autoencoder,
+    model: CompositionModel[Any],
     data: CompositionSet,
     seed: int,
     folder: Path,
@@ -205,17 +220,10 @@ def _written(
 
 
 def _generator_metrics(
-    model: MatGAN | SequenceGenerator,
-    config: MatGANConfig | SequenceConfig,
-    data: CompositionSet,
-    seed: int,
+    model: CompositionGenerator, training: np.ndarray, held_out: np.ndarray, seed: int
 ) -> dict[str, float]:
-    return generation_metrics(
-        model.sample(_DRAWN, seed),
-        data.training[config.usable(data.training)],
-        data.held_out[config.usable(data.held_out)],
-        np.random.default_rng(seed),
-    )
+    drawn = model.sample(_DRAWN, seed)
+    return generation_metrics(drawn, training, held_out, np.random.default_rng(seed))
 
 
 def _cost(fitted: Fitted) -> dict[str, float]:
@@ -224,14 +232,3 @@ def _cost(fitted: Fitted) -> dict[str, float]:
         "fit_steps": float(fitted.steps),
         "kept_step": float(fitted.best.step),
     }
-
-
-def _facts(data: CompositionSet, used: np.ndarray, held_out: np.ndarray) -> CardFacts:
-    return CardFacts(
-        sources=data.sources,
-        data_sha256=data.sha256,
-        training=len(data.training),
-        used=int(used.sum()),
-        held_out=len(data.held_out),
-        held_out_used=int(held_out.sum()),
-    )

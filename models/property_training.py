@@ -78,17 +78,9 @@ def train_gatgnn(
     folder: Path,
     report: Report | None = None,
 ) -> ModelConfig:
-    """Fit the formation-energy network and write its folder.
+    """Fit the formation-energy network and write its folder; parameters as in `train_oracle`.
 
-    Parameters
-    ----------
-    data : TrainingData
-    config : GatgnnConfig
-    seed : int
-    work : Path
-        Folder of the fit's checkpoint; a fit found there goes on.
-    folder : Path
-    report : Report, optional
+    A fit whose checkpoint is found in `work` goes on.
 
     Raises
     ------
