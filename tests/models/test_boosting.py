@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from models.boosting import BoostingConfig, BoostingModel, Calibration
 from models.checkpoints import WEIGHTS_NAME
 from models.metrics import coverage, regression_metrics
-from models.prediction import load_property_model
 from structure.composition import parse_formulas
 from structure.elements import INDEX
 from structure.errors import ModelError
@@ -56,16 +55,6 @@ def test_uncertainties_are_calibrated_and_wider_where_errors_are(
     assert sigma[wide].mean() > 1.3 * sigma[~wide].mean()
 
 
-def test_a_saved_model_gives_the_same_numbers_to_the_last_bit(
-    fitted: BoostingModel, table: tuple[np.ndarray, np.ndarray], tmp_path: Path
-) -> None:
-    counts, values = table
-    fitted.save(tmp_path, trained_on="t", counts=counts, values=values, seed=3, card="card")
-    before, after = fitted.predict(counts), load_property_model(tmp_path).predict(counts)
-    assert np.array_equal(before.mean, after.mean)
-    assert np.array_equal(before.sigma, after.sigma)
-
-
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_does_not(
     table: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
@@ -99,13 +88,6 @@ def test_a_composition_without_descriptors_has_no_prediction_and_spoils_no_other
 
 def test_no_rows_give_no_predictions(fitted: BoostingModel) -> None:
     assert fitted.predict(np.zeros((0, 103), np.int16)).mean.shape == (0,)
-
-
-def test_too_few_labels_are_refused_with_their_number(
-    table: tuple[np.ndarray, np.ndarray],
-) -> None:
-    with pytest.raises(ModelError, match="12 labelled compositions are too few"):
-        BoostingModel.fit(table[0][:12], table[1][:12], SMALL, seed=0)
 
 
 def test_changed_weights_are_refused(

@@ -10,6 +10,7 @@ from models.boosting import BoostingConfig, BoostingModel
 from models.checkpoints import load_model_folder, save_model_folder
 from models.descriptor_model import DescriptorModel
 from models.forest import ForestConfig, ForestModel
+from models.prediction import load_property_model
 from structure.composition import counts_from
 from structure.errors import ModelError
 
@@ -24,6 +25,18 @@ def fitted(request: pytest.FixtureRequest) -> DescriptorModel:
             COUNTS, VALUES, BoostingConfig(trees=3, error_trees=3, folds=2), seed=0
         )
     return ForestModel.fit(COUNTS, VALUES, ForestConfig(trees=5), seed=0)
+
+
+def test_a_saved_model_gives_the_same_numbers_to_the_last_bit(fitted: Any, tmp_path: Path) -> None:
+    fitted.save(tmp_path, trained_on="t", counts=COUNTS, values=VALUES, seed=3, card="card")
+    before, after = fitted.predict(COUNTS), load_property_model(tmp_path).predict(COUNTS)
+    assert np.array_equal(before.mean, after.mean)
+    assert np.array_equal(before.sigma, after.sigma)
+
+
+def test_too_few_labels_are_refused_with_their_number(fitted: Any) -> None:
+    with pytest.raises(ModelError, match="19 labelled compositions are too few"):
+        type(fitted).fit(COUNTS[:19], VALUES[:19], seed=0)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 from models.forest import ForestConfig, ForestModel
-from models.prediction import load_property_model
 from structure.composition import parse_formulas
-from structure.errors import ModelError
 
 SMALL = ForestConfig(trees=25)
 
@@ -41,16 +37,6 @@ def test_plain_arrays_predict_exactly_as_scikit_learn(
     assert np.array_equal(fitted.predict(table[0]).mean, forest.predict(inputs))
 
 
-def test_a_saved_forest_gives_the_same_numbers_to_the_last_bit(
-    fitted: ForestModel, table: tuple[np.ndarray, np.ndarray], tmp_path: Path
-) -> None:
-    counts, values = table
-    fitted.save(tmp_path, trained_on="t", counts=counts, values=values, seed=3, card="card")
-    before, after = fitted.predict(counts), load_property_model(tmp_path).predict(counts)
-    assert np.array_equal(before.mean, after.mean)
-    assert np.array_equal(before.sigma, after.sigma)
-
-
 def test_out_of_bag_errors_are_larger_than_those_on_rows_it_saw(
     fitted: ForestModel, table: tuple[np.ndarray, np.ndarray]
 ) -> None:
@@ -70,11 +56,6 @@ def test_the_papers_forest_reads_the_magpie_features_alone(
     table: tuple[np.ndarray, np.ndarray],
 ) -> None:
     assert ForestConfig(magpie_only=True).inputs(table[0]).shape[1] == 132
-
-
-def test_too_few_labels_are_refused(table: tuple[np.ndarray, np.ndarray]) -> None:
-    with pytest.raises(ModelError, match="too few"):
-        ForestModel.fit(table[0][:5], table[1][:5], SMALL, seed=0)
 
 
 def test_a_composition_without_descriptors_has_no_prediction(fitted: ForestModel) -> None:
