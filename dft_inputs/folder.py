@@ -252,29 +252,46 @@ def _write_whole(
 
 
 def extend_batch(
-    target: Path, jobs: Sequence[Job], shared: Mapping[str, str], manifest: Mapping[str, Any]
+    target: Path,
+    jobs: Sequence[Job],
+    shared: Mapping[str, str],
+    manifest: Mapping[str, Any],
+    finished: Mapping[str, Path] | None = None,
 ) -> None:
     """Add jobs to a folder of jobs that grows, such as the references of a recipe.
 
     Nobody is asked to approve them: other jobs' results wait for these. Jobs already there, scripts
     and ``cluster.env`` are left untouched. Killed anywhere, the same call completes the folder.
 
+    Parameters
+    ----------
+    target, jobs, shared, manifest
+        As in `write_batch`; `target` may exist.
+    finished : mapping of str to Path, optional
+        Job id to the directory of the same question where it was answered before. It is taken over
+        with its results instead of being asked again.
+
     Raises
     ------
     CalculationError
         As `write_batch`.
     """
+    answered = finished or {}
     if not target.exists():
-        _write_whole(target, jobs, shared, manifest)
-        return
+        asked = [job for job in jobs if job.ticket.id not in answered]
+        _write_whole(target, asked, shared, manifest)
     clear_unfinished(target)
     present = emitted_jobs(target)
     for job in jobs:
         if job.ticket.id in present:
             continue
         temporary = target / f"{TEMPORARY_PREFIX}{job.ticket.folder}"
+        before = answered.get(job.ticket.id)
         try:
-            _write_job(temporary, job)
+            if before is not None and _asks_the_same(before, job):
+                shutil.copytree(before, temporary, symlinks=True, copy_function=_link_or_copy)
+            else:
+                _write_job(temporary, job)
             temporary.rename(target / job.ticket.folder)
         except OSError as error:
             raise CalculationError(
@@ -326,6 +343,19 @@ def _refuse_shared_ids(jobs: Iterable[Job]) -> None:
                 if same
                 else "Leave one of the two out: their hashes agree in the first digits by chance.",
             )
+
+
+def _asks_the_same(folder: Path, job: Job) -> bool:
+    ticket = read_ticket(folder / "ticket.json")
+    return isinstance(ticket, Ticket) and ticket.content_sha256 == job.ticket.content_sha256
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name, for outputs are large and never written to; else copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _write_job(folder: Path, job: Job) -> None:

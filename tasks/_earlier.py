@@ -1,7 +1,7 @@
-"""Earlier campaigns of a series: serve ingest with what their DFT jobs brought back.
+"""Earlier campaigns of a series: serve ingest and hand-off with what their DFT jobs brought back.
 
-In: directories of earlier campaigns. Out: the compounds their finished calculations labelled, and
-the keys of all compounds they gave jobs, which are no longer new.
+In: directories of earlier campaigns. Out: the compounds their finished calculations labelled, the
+keys of all compounds they gave jobs, which are no longer new, and finished reference jobs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dft_inputs.status import State
 from structure.composition import keys_of, parse_formulas
 from structure.dataset_rules import LabelledRows
 from structure.errors import CampaignError
@@ -93,6 +94,29 @@ def campaigns_before(root: Path) -> list[Path]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [root / name for name in names if (root / name / "campaign.json").exists()]
+
+
+def finished_references(root: Path) -> dict[str, Path]:
+    """Return the directories of reference jobs that earlier campaigns took in, by id.
+
+    Parameters
+    ----------
+    root : Path
+        A campaign directory.
+    """
+    found: dict[str, Path] = {}
+    for earlier in campaigns_before(root):
+        ledger = Ledger.in_folder(earlier)
+        try:
+            jobs = ledger.jobs(State.INGESTED)
+        finally:
+            ledger.close()
+        found |= {
+            job["id"]: earlier / job["folder"]
+            for job in jobs
+            if job["folder"].startswith("references") and (earlier / job["folder"]).is_dir()
+        }
+    return found
 
 
 def _calculated(ledger: Ledger, property: str, asked: set[str]) -> dict[str, Label]:

@@ -29,10 +29,11 @@ from dft_inputs.references import reference_jobs, unreferenced
 from dft_inputs.scheduler import ClusterSettings, batch_files
 from dft_inputs.ticket import Ticket
 from tasks._campaign import Campaign
+from tasks._earlier import finished_references
 
 EMITTED_AT = "emitted_at"
-"""Key of a job's story in the ledger: when it was recorded, ISO 8601 in UTC. The ticket does not
-hold it: equal questions give equal tickets."""
+"""Key of a job's story in the ledger: when it was recorded, ISO 8601 in UTC; of one that ran before
+that, when it began. The ticket does not hold it: equal questions give equal tickets."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Emission:
     def emit_references(self, jobs: Iterable[Job], others: Sequence[Job] = ()) -> Path:
         """Add the elements of these jobs, and other jobs, to the recipe's reference jobs.
 
+        Those that an earlier campaign of the series took in come over with their results.
+
         Returns
         -------
         Path
@@ -107,7 +110,7 @@ class Emission:
         tickets = {ticket.id: ticket for ticket, _ in emitted_jobs(target).values()}
         tickets |= {job.ticket.id: job.ticket for job in references}
         shared = self._shared(list(tickets.values()), None, elements=True)
-        extend_batch(target, references, shared, manifest)
+        extend_batch(target, references, shared, manifest, finished_references(self.root))
         return target
 
     def reference_folder(self) -> Path:
@@ -157,6 +160,15 @@ def _recipe_of(place: Path) -> str | None:
     return str(found)
 
 
+def _first_run(folder: Path) -> str | None:
+    """Return when a job began, if it has run: the budget of a night counts when, not where."""
+    try:
+        began = float(json.loads((folder / "STATUS.json").read_bytes())["history"][0]["at"])
+        return datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds")
+    except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError):
+        return None
+
+
 def each_question_once(jobs: Iterable[Job]) -> list[Job]:
     """Return the jobs without those that ask the same again."""
     return list({job.ticket.content_sha256: job for job in jobs}.values())
@@ -184,7 +196,7 @@ def record(campaign: Campaign) -> list[str]:
                 "role": ticket.role,
                 "recipe": ticket.recipe,
                 "ticket_sha256": ticket.sha256,
-                EMITTED_AT: datetime.now(UTC).isoformat(timespec="seconds"),
+                EMITTED_AT: _first_run(folder) or datetime.now(UTC).isoformat(timespec="seconds"),
             },
         )
         new.append(ticket.id)

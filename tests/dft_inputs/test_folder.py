@@ -202,6 +202,31 @@ def test_the_texts_of_a_growing_folder_speak_of_all_its_jobs_and_settings_stay(t
     assert (place / "cluster.env").read_text() == "AGD_ACCOUNT=mine\n"
 
 
+def test_a_question_answered_elsewhere_comes_over_with_its_results(tmp_path):
+    jobs, place = some_jobs(), tmp_path / "references"
+    extend_batch(tmp_path / "before", jobs[:1], {}, {})
+    before = tmp_path / "before" / jobs[0].ticket.folder
+    (before / "DONE").touch()
+    (before / "00-relax1" / "vasprun.xml.gz").write_bytes(b"result")
+    for _ in range(2):
+        extend_batch(place, jobs, shared(jobs), {}, {jobs[0].ticket.id: before})
+    here = place / jobs[0].ticket.folder
+    assert tree_of(here) == tree_of(before)
+    assert (here / "00-relax1" / "vasprun.xml.gz").samefile(before / "00-relax1/vasprun.xml.gz")
+    assert not (place / jobs[1].ticket.folder / "DONE").exists()
+    listed = (place / "jobs.txt").read_text().split()
+    assert sorted(listed) == sorted(j.ticket.folder for j in jobs)
+
+
+def test_another_question_under_the_same_id_is_not_taken_for_an_answer(tmp_path):
+    one, other = some_jobs()[:2]
+    extend_batch(tmp_path / "before", [other], {}, {})
+    before = tmp_path / "before" / other.ticket.folder
+    (before / "DONE").touch()
+    extend_batch(tmp_path / "references", [one], {}, {}, {one.ticket.id: before})
+    assert not (tmp_path / "references" / one.ticket.folder / "DONE").exists()
+
+
 def test_batches_are_numbered_after_those_present(tmp_path):
     assert next_batch_name(tmp_path) == "batch-0001"
     write_batch(tmp_path / "batch-0009", some_jobs()[:1], {}, {})

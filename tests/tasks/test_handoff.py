@@ -181,6 +181,30 @@ def test_references_that_grow_are_counted_and_their_potentials_listed(tmp_path):
         assert listed == ["Cl", "Mg", "Na_pv", "O"]
 
 
+def test_references_that_an_earlier_night_took_in_are_not_asked_again(tmp_path):
+    job = prepare_job(rocksalt(), PAPER, formula="MgO")
+    with Campaign(tmp_path / "night-0001", {}, 0) as first:
+        place = Emission(first.root, PAPER, ClusterSettings()).emit_references([job])
+        record(first)
+        oxygen = next(f for t, f in emitted_jobs(place).values() if t.formula == "O")
+        status = json.loads((oxygen / "STATUS.json").read_text())
+        status["history"] = [{"state": "RUNNING", "at": 1.6e9}]
+        (oxygen / "STATUS.json").write_text(json.dumps(status))
+        (oxygen / "DONE").touch()
+        for entry in first.ledger.jobs():
+            if entry["formula"] == "O":
+                first.ledger.set_job_state(entry["id"], "INGESTED")
+    config = {"ingest": {"earlier": ["../night-0001"]}}
+    with Campaign(tmp_path / "night-0002", config, 1) as second:
+        place = Emission(second.root, PAPER, ClusterSettings()).emit_references([job])
+        done = {t.formula: (f / "DONE").exists() for t, f in emitted_jobs(place).values()}
+        assert done == {"Mg": False, "O": True}
+        record(second)
+        began = {e["formula"]: e["story"]["emitted_at"][:4] for e in second.ledger.jobs()}
+        assert began["O"] == "2020"
+        assert began["Mg"] > "2020"
+
+
 RUN = """
 import sys
 from pathlib import Path
