@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Engine = Literal["vasp", "gpaw"]
 
+VASP_TASKS = 32
+"""MPI ranks of a VASP job where nothing is said (chosen; every cluster has its own number)."""
+
 SUBMITTING = ("submit.sh", "approval.sh", "array.sh")
 """Files that bring jobs to the scheduler, whatever the engine."""
 
@@ -39,6 +42,7 @@ class ClusterSettings(BaseModel):
     account, partition : str
         Charged account and partition (or PBS queue); empty leaves the cluster's default.
     nodes, tasks_per_node : int
+        A GPAW job is one process: where `tasks_per_node` is left at VASP's default, it asks for 1.
     hours : int
         Wall time of one job; 0 with scheduler "shell" means no limit.
     warning_s : int
@@ -73,7 +77,7 @@ class ClusterSettings(BaseModel):
     account: str = ""
     partition: str = ""
     nodes: int = Field(default=1, ge=1)
-    tasks_per_node: int = Field(default=32, ge=1)
+    tasks_per_node: int = Field(default=VASP_TASKS, ge=1)
     hours: int = Field(default=24, ge=0)
     warning_s: int = Field(default=600, ge=0)
     at_once: int = Field(default=50, ge=1)
@@ -85,6 +89,11 @@ class ClusterSettings(BaseModel):
     gpaw_python: str = Field(default=_GPAW_PYTHON, exclude_if=lambda x: x == _GPAW_PYTHON)
     approval: Literal["yes", "no"] = Field(default="yes", exclude_if=lambda x: x == "yes")
     approval_hours: int = Field(default=0, ge=0, lt=10**6, exclude_if=lambda x: x == 0)
+
+    def for_engine(self, engine: Engine) -> ClusterSettings:
+        """Return the settings as the jobs of an engine use them."""
+        alone = engine == "gpaw" and self.tasks_per_node == VASP_TASKS
+        return self.model_copy(update={"tasks_per_node": 1}) if alone else self
 
 
 _EXPLAINED: dict[str, str] = {
@@ -120,7 +129,7 @@ _OF_OTHER_ENGINES: dict[Engine, frozenset[str]] = {
 
 def cluster_env(settings: ClusterSettings, engine: Engine = "vasp") -> str:
     """Return the text of ``cluster.env``, every line explained."""
-    values = dict(settings)
+    values = dict(settings.for_engine(engine))
     values["custodian"] = "yes" if settings.custodian else "no"
     lines = ["# The only file to edit before `sh submit.sh`. Shell syntax."]
     for name, explanation in _EXPLAINED.items():

@@ -81,6 +81,7 @@ class DFTOracle:
         if campaign.ledger.fact("finished") is None:
             check_machine(engine, config)
         recipe = config.recipe_for(engine)
+        self._cluster = config.cluster.for_engine(engine)
         self.origin: Origin = "dft-vasp" if engine == "vasp" else "dft-gpaw"
         self.source = recipe.hash
         self._campaign = campaign
@@ -109,8 +110,9 @@ class DFTOracle:
         if self._config.core_hours is None:
             return None
         own = [(self._campaign.root, job) for job in self._campaign.ledger.jobs()]
-        jobs = [(root, job) for root, job in [*own, *self._earlier] if self._is_ours(job)]
-        return room_for(self._config.core_hours, jobs, self._config.cluster, time.time())
+        every = [(root, job) for root, job in [*self._earlier, *own] if self._is_ours(job)]
+        jobs = {job["id"]: (root, job) for root, job in every}.values()
+        return room_for(self._config.core_hours, jobs, self._cluster, time.time())
 
     def label(self, counts: np.ndarray, asked: Asked | None = None) -> Answer:
         """Take finished jobs in, ask for what nobody has asked yet, and answer. See `Oracle`."""

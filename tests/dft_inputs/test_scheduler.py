@@ -560,3 +560,13 @@ def test_the_scripts_are_posix_shell(tmp_path, name, shell):
     (tmp_path / name).write_text(script(name))
     subprocess.run([shell, "-n", name], cwd=tmp_path, check=True)
     assert "[[" not in script(name)
+
+
+@pytest.mark.parametrize(
+    ("engine", "given", "told"),
+    [("vasp", {}, 32), ("gpaw", {}, 1), ("vasp", {"tasks_per_node": 4}, 4),
+     ("gpaw", {"tasks_per_node": 4}, 4)],
+)  # fmt: skip
+def test_a_gpaw_job_asks_for_one_core_unless_told_otherwise(engine, given, told):
+    text = cluster_env(ClusterSettings(**given), engine)
+    assert f"AGD_TASKS_PER_NODE={told}" in text.splitlines()
