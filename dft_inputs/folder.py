@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -189,7 +190,8 @@ def reference_folders(root: Path) -> list[Path]:
 
 def next_batch_name(handoff: Path) -> str:
     """Return the name of the batch that comes after those present."""
-    present = [int(p.name.rpartition("-")[2]) for p in batches(handoff)]
+    # Somebody's copy may be called "batch-0001-old".
+    present = [int(n[0]) for p in batches(handoff) if (n := re.findall(r"\d+", p.name))]
     return f"batch-{max(present, default=0) + 1:04d}"
 
 

@@ -27,7 +27,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional
 
 NO_POTCAR, BROKEN, FAILED, STOPPED, ELSEWHERE = 20, 21, 30, 75, 76
 FORCE_SLACK = 1.0001
@@ -124,11 +124,14 @@ class Status:
 def write_whole(path: Path, text: str) -> None:
     """Write a file that is either complete or as it was."""
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    with temporary.open("w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        drop([temporary.name], path.parent)
 
 
 @contextlib.contextmanager
@@ -219,7 +222,7 @@ def potcar_for(folder: Path, job: Path) -> Facts:
     symbols = (folder / "POTCAR.spec").read_text().split()
     target, library = folder / "POTCAR", os.environ.get("AGD_POTCARS", "")
     if not target.exists() and (job / "POTCAR").exists():
-        shutil.copyfile(str(job / "POTCAR"), str(target))
+        write_whole(target, (job / "POTCAR").read_text(errors="replace"))
     if not target.exists() and library:
         parts = [Path(library).expanduser() / symbol / "POTCAR" for symbol in symbols]
         missing = [symbol for symbol, part in zip(symbols, parts) if not part.is_file()]
@@ -271,9 +274,7 @@ def prepare(job: Path, step: Facts) -> None:
         if not source.exists():
             raise broken(200, f"{step['density_from']}/CHGCAR is gone")
         (folder / "CHGCAR").symlink_to(f"../{step['density_from']}/CHGCAR")
-    for name in OUTPUTS:
-        with contextlib.suppress(FileNotFoundError):
-            (folder / name).unlink()
+    drop(OUTPUTS, folder)
 
 
 def existing(command: List[str]) -> List[str]:
@@ -321,6 +322,8 @@ def launch(
 
 def with_last_words(verdict: Verdict, log: Path) -> Verdict:
     """Add to a result that is missing or damaged what the program said last."""
+    if verdict.code == 200 and shutil.disk_usage(str(log.parent)).free < 1 << 20:  # chosen
+        raise broken(BROKEN, "the disk is full")
     if verdict.code != 200 or not log.exists():
         return verdict
     lines = log.read_text(errors="replace")[-4000:].splitlines()
@@ -403,21 +406,19 @@ def run_step(job: Path, step: Facts, ticket: Facts, status: Status, clock: Clock
 StepRunner = Callable[[Path, Facts, Facts, Status, Clock], Verdict]
 
 
-def drop_potcars(*folders: Path) -> None:
-    """Delete licensed potentials: folders are copied to where nobody may have a licence."""
-    for path in [folder / name for folder in folders for name in POTCARS]:
+def drop(names: Iterable[str], *folders: Path) -> None:
+    """Delete files, such as licensed potentials: folders are copied to where nobody has any."""
+    for path in [folder / name for folder in folders for name in names]:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
 
 
 def tidy(job: Path, ticket: Facts) -> None:
     """Compress texts, drop large files and licensed potentials, also those put here by hand."""
-    drop_potcars(job)
+    drop(POTCARS, job)
     for step in ticket["steps"]:
         folder = job / step["name"]
-        for name in NOT_SENT_BACK:
-            with contextlib.suppress(FileNotFoundError):
-                (folder / name).unlink()
+        drop(NOT_SENT_BACK, folder)
         for source in [folder / name for name in TEXTS if (folder / name).exists()]:
             packed = folder / f".tmp-{source.name}.gz"
             with source.open("rb") as plain, gzip.open(str(packed), "wb", 6) as out:
@@ -446,7 +447,7 @@ def run_steps(job: Path, ticket: Facts, status: Status, run: StepRunner) -> int:
             finished.remove(step["name"])
         verdict = run(job, step, ticket, status, clock)
         if verdict.code and step["required"]:
-            drop_potcars(*(job / other["name"] for other in ticket["steps"]))
+            drop(POTCARS, *(job / other["name"] for other in ticket["steps"]))
             status.move("FAILED", verdict, step["name"])
             (job / "FAILED").touch()
             print(f"{job.name}: {step['name']}: {verdict.code} {verdict.sentence}", file=sys.stderr)
@@ -474,7 +475,8 @@ def run_job(job: Path, run: StepRunner = run_step) -> int:
             try:
                 return run_steps(job, ticket, status, run)
             except StopError as stop:
-                status.move(stop.state, stop.verdict)
+                with contextlib.suppress(OSError):
+                    status.move(stop.state, stop.verdict)
                 raise
             except OSError as error:
                 sentence = f"{error.strerror or error}: {error.filename or ''}"

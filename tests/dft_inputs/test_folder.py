@@ -234,6 +234,13 @@ def test_batches_are_numbered_after_those_present(tmp_path):
     assert next_batch_name(tmp_path) == "batch-0010"
 
 
+def test_a_copy_of_a_batch_with_another_name_does_not_stop_the_next(tmp_path):
+    for name in ("batch-0002", "batch-0001 (copy)", "batch-0001-old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "batch.json").write_text("{}")
+    assert next_batch_name(tmp_path) == "batch-0003"
+
+
 def test_a_reference_runs_the_steps_up_to_its_energy():
     job = vasp_job(rocksalt(), PAPER, formula="MgO", role="reference")
     assert [s.name for s in job.ticket.steps] == ["00-relax1", "01-relax2", "02-static"]
