@@ -162,6 +162,7 @@ def _step_findings(ticket: Ticket, step: TicketStep, output: StepOutput) -> Iter
         settings_differ,
         electrons_unconverged,
         ions_unconverged,
+        gap_unknown,
     )
     for check in checks:
         if found := check(ticket, step, output):
@@ -265,6 +266,13 @@ def ions_unconverged(ticket: Ticket, step: TicketStep, output: StepOutput) -> Re
     if output.ionic_steps >= output.ionic_limit > 1:
         return Rejection("220", f"ions did not converge in {output.ionic_limit} steps")
     return None
+
+
+def gap_unknown(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
+    """Return code 200 when a candidate's bands end below a gap, as without empty ones."""
+    if ticket.role != "candidate" or step.relaxes or math.isfinite(output.gap):
+        return None
+    return Rejection("200", f"{step.name} has no empty bands, and so no band gap")
 
 
 def _final_structure(ticket: Ticket, outputs: Mapping[str, StepOutput]) -> Structure | None:

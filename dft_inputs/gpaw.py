@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from dft_inputs.folder import Job, first_status
+from dft_inputs.received import json_of, shown, why
 from dft_inputs.recipe import GpawSettings
 from dft_inputs.recipes import RECIPES
 from dft_inputs.scheduler import script
@@ -47,7 +48,13 @@ DEFAULT_PYTHON = "/usr/bin/python3"
 INPUT, RESULT = "gpaw.json", "gpaw-result.json"
 
 LARGEST_RESULT_BYTES = 1_000_000
-"""A larger result file is not one of ours (chosen)."""
+"""A larger result or input file is not one of ours (chosen)."""
+
+OWN_CODES = ("200", "210")
+"""Codes that the worker may give a calculation; any other one is not its own."""
+
+GAP_TOLERANCE_EV = 1e-6
+"""Rounding between gaps of one calculation."""
 
 WORKER = Path(__file__).with_name("gpaw_worker.py")
 
@@ -72,7 +79,7 @@ class GpawResult(BaseModel):
         Element and fingerprint of each PAW setup.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     id: str
     recipe_hash: str
@@ -90,6 +97,16 @@ class GpawResult(BaseModel):
     setups: tuple[str, ...]
     seconds: float
     gpaw_version: str
+
+    @model_validator(mode="after")
+    def _gaps_agree(self) -> GpawResult:
+        own = (self.gap_eV, self.gap_mesh_eV, self.gap_path_eV, self.direct_gap_eV)
+        gaps = [gap for gap in own if gap is not None]
+        if any(gap < 0 for gap in gaps):
+            raise ValueError("a gap is below zero")
+        if self.gap_eV is not None and self.gap_eV > min(gaps) + GAP_TOLERANCE_EV:
+            raise ValueError("the gap is larger than that of the mesh or the path")
+        return self
 
 
 @dataclass(frozen=True)
@@ -270,18 +287,22 @@ def read_result(folder: Path) -> GpawResult | Rejection:
     """
     path = _step_folder(folder) / RESULT
     try:
-        with path.open("rb") as handle:
-            content = handle.read(LARGEST_RESULT_BYTES + 1)
-        if len(content) > LARGEST_RESULT_BYTES:
-            return Rejection("200", f"{path.name} of {folder.name} is larger than any of ours")
-        data = json.loads(content)
-        if data["status"] == "failed":
-            return Rejection(str(data["code"]), str(data["sentence"]))
+        data = json_of(path, folder, LARGEST_RESULT_BYTES)
+        if data["status"] == "failed" and data["code"] in OWN_CODES:
+            return Rejection(data["code"], shown(str(data["sentence"])))
+        if data["status"] != "done":
+            raise ValueError("its status or code is none of ours")
         result = GpawResult.model_validate(data)
     except FileNotFoundError:
         return Rejection("100", f"{folder.name} has no {RESULT} yet")
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        return Rejection("200", f"{path.name} of {folder.name} cannot be read: {error}")
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        words = shown(f"{place}: {said}".removeprefix(": "))
+        return Rejection("200", f"{path.name} of {folder.name} cannot be read: {words}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Rejection("200", f"{path.name} of {folder.name} cannot be read: {why(error)}")
     if not folder.name.endswith(result.id):
         return Rejection("320", f"{path.name} of {folder.name} answers job {result.id}")
     return result
@@ -290,18 +311,40 @@ def read_result(folder: Path) -> GpawResult | Rejection:
 def question_changed(folder: Path, ticket: Ticket) -> Rejection | None:
     """Return code 300 when the input no longer asks what the ticket does."""
     try:
-        document = json.loads((folder / ticket.steps[0].name / INPUT).read_text(encoding="utf-8"))
+        document = read_input(folder / ticket.steps[0].name)
         marks = _marks(document["kind"], document["magnetic_moments"])
         digest = content_hash(input_structure(document), document["recipe_hash"], marks)
-        settings = document["settings"]
+        settings = GpawSettings.model_validate(document["settings"])
+    except ValidationError:
+        return Rejection("300", f"{INPUT} holds other settings than were handed off")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return Rejection("300", f"{INPUT} cannot be read: {error}")
-    recipe = RECIPES.get(ticket.recipe)
-    known = recipe is not None and recipe.hash == ticket.recipe_sha256
-    asked = recipe.steps[0].gpaw if recipe is not None and known else None
-    if digest == ticket.content_sha256 and asked in (None, GpawSettings(**settings)):
+        return Rejection("300", f"{INPUT} cannot be read: {why(error)}")
+    if digest == ticket.content_sha256 and _is_of_recipe(settings, ticket):
         return None
     return Rejection("300", f"{INPUT} was changed after it was handed off")
+
+
+def read_input(step: Path) -> Any:
+    """Return the document of a step's input.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it is missing, no plain file of bounded size, or no JSON.
+    """
+    return json_of(step / INPUT, step.parent, LARGEST_RESULT_BYTES)
+
+
+def _is_of_recipe(settings: GpawSettings, ticket: Ticket) -> bool:
+    """Return whether settings are those of the ticket's recipe, also of an older release's.
+
+    Of an older one only the hash is known: that of the shipped recipe with these settings.
+    """
+    recipe = RECIPES.get(ticket.recipe)
+    if recipe is None:
+        return True
+    step = recipe.steps[0].model_copy(update={"gpaw": settings})
+    return recipe.model_copy(update={"steps": (step,)}).hash == ticket.recipe_sha256
 
 
 def input_structure(document: Mapping[str, Any]) -> Structure:

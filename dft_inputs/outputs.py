@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import json
 import re
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from dft_inputs.received import check_plain, json_text, shown, why
 from structure.errors import Rejection
 
 if TYPE_CHECKING:
@@ -29,13 +30,25 @@ if TYPE_CHECKING:
 LARGEST_XML_BYTES = 1_000_000_000
 """A larger vasprun.xml is refused (chosen; 20 atoms and a dense mesh make some 50 MB)."""
 
+MOST_XML_TAGS = 20_000_000
+"""A vasprun.xml with more is refused (chosen): the parser keeps some 100 bytes of each. A file of
+50 MB has 3 million."""
+
 LARGEST_OUTCAR_BYTES = 2_000_000_000
 """No more of an OUTCAR is read than this (chosen)."""
+
+MOST_OUTCAR_LINES = 30_000_000
+"""Nor more lines (chosen: of 70 characters, as many as make the largest file)."""
+
+LARGEST_CUSTODIAN_BYTES = 20_000_000
+"""A larger custodian.json is refused (chosen)."""
 
 LONGEST_LINE = 100_000
 """A longer line is not VASP's (chosen)."""
 
 _TENSOR_HEAD = b"TOTAL ELASTIC MODULI (kBar)"
+_ENCODING = re.compile(rb"""encoding\s*=\s*["']?([\w.-]+)""")
+_KNOWN_ENCODINGS = (b"ISO-8859-1", b"UTF-8", b"US-ASCII")
 _PHONON = re.compile(rb"^\s*\d+ f(/i)?\s*=\s*([-\d.]+) THz")
 
 
@@ -95,7 +108,7 @@ def read_step(folder: Path) -> StepOutput | Rejection:
         return _parsed(folder.name, path)
     except Exception as error:  # pymatgen lets any exception out of a damaged file
         kind = type(error).__name__
-        reason = (str(error).splitlines() or [""])[0][:200]
+        reason = shown((str(error).splitlines() or [""])[0][:200])
         return Rejection("200", f"{folder.name}/{path.name} cannot be read: {kind} {reason}")
 
 
@@ -110,15 +123,27 @@ def sound_xml(folder: Path) -> Path | Rejection:
     path = _present(folder, "vasprun.xml")
     if path is None:
         return Rejection("200", f"{folder.name}/vasprun.xml is missing")
+    name = f"{folder.name}/{path.name}"
     try:
-        if size := _larger_than(path, LARGEST_XML_BYTES):
-            return Rejection("200", f"{folder.name}/{path.name} expands beyond {size} bytes")
+        check_plain(path, folder.parent)
+        if size := _larger_than(path, LARGEST_XML_BYTES, MOST_XML_TAGS):
+            return Rejection("200", f"{name} expands beyond {size}")
         with _opened(path) as handle:
-            if b"<!DOCTYPE" in handle.read(LONGEST_LINE):
-                return Rejection("200", f"{folder.name}/{path.name} declares what VASP never does")
+            if not _begins_like_vasp(handle.read(LONGEST_LINE)):
+                return Rejection("200", f"{name} declares what VASP never does")
     except (OSError, EOFError, zlib.error) as error:
-        return Rejection("200", f"{folder.name}/{path.name} cannot be read: {error}")
+        return Rejection("200", f"{name} cannot be read: {why(error)}")
     return path
+
+
+def _begins_like_vasp(head: bytes) -> bool:
+    """Return whether the XML begins with its root, with no declarations in any encoding before."""
+    before, root, _ = head.partition(b"<modeling")
+    if not root and len(head) == LONGEST_LINE:
+        return False
+    named = _ENCODING.findall(before)
+    plain = all(name.upper() in _KNOWN_ENCODINGS for name in named)
+    return plain and b"<!DOCTYPE" not in before and b"\0" not in before[:100]
 
 
 def _parsed(step: str, path: Path) -> StepOutput:
@@ -133,6 +158,8 @@ def _parsed(step: str, path: Path) -> StepOutput:
     energy = float(last["e_0_energy"])
     if not (np.isfinite(energy) and np.isfinite(forces).all()):
         raise ValueError("energy or forces are not finite")
+    if not all(np.isfinite(values).all() for values in (run.eigenvalues or {}).values()):
+        raise ValueError("eigenvalues are not finite")
     kpoints = run.kpoints
     mesh = tuple(int(n) for n in kpoints.kpts[0]) if kpoints.style.name == "Gamma" else None
     return StepOutput(
@@ -165,10 +192,11 @@ def custodian_changes(folder: Path) -> list[dict[str, Any]] | Rejection:
     if path is None:
         return []
     try:
-        if _larger_than(path, LARGEST_OUTCAR_BYTES // 100):
+        check_plain(path, folder.parent)
+        if _larger_than(path, LARGEST_CUSTODIAN_BYTES):
             raise ValueError("it is too large")
         with _opened(path) as handle:
-            runs = json.load(handle)
+            runs = json_text(handle.read())
         changes = []
         for correction in itertools.chain.from_iterable(run["corrections"] for run in runs):
             for action in correction.get("actions") or []:
@@ -215,9 +243,13 @@ def _outcar_lines(folder: Path) -> Iterator[bytes]:
         return
     read = 0
     try:
+        check_plain(path, folder.parent)
         with _opened(path) as handle:
-            while read < LARGEST_OUTCAR_BYTES and (line := handle.readline(LONGEST_LINE)):
+            for _ in range(MOST_OUTCAR_LINES):
+                line = handle.readline(LONGEST_LINE)
                 read += len(line)
+                if not line or read > LARGEST_OUTCAR_BYTES:
+                    return
                 yield line
     except (OSError, EOFError, zlib.error):
         return
@@ -229,8 +261,11 @@ def _present(folder: Path, name: str) -> Path | None:
     A folder that came back twice, before and after a job was run again, has the old text beside the
     packed one.
     """
-    found = [path for path in (folder / f"{name}.gz", folder / name) if path.is_file()]
-    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    found = []
+    for path in (folder / f"{name}.gz", folder / name):
+        with suppress(OSError):  # a link to nowhere, or moved away
+            found.append((path.stat().st_mtime_ns, path))
+    return max(found, key=lambda one: one[0], default=(0, None))[1]
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -239,14 +274,19 @@ def _opened(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _larger_than(path: Path, limit: int) -> int | None:
-    """Return the limit if the file, uncompressed, is larger; a damaged archive is an OSError."""
-    if path.suffix != ".gz":
-        return limit if path.stat().st_size > limit else None
-    total = 0
+def _larger_than(path: Path, limit: int, most_tags: int | None = None) -> str | None:
+    """Return what a file, uncompressed, has too much of; a damaged archive is an OSError."""
+    if path.suffix != ".gz" and path.stat().st_size > limit:
+        return f"{limit} bytes"
+    if path.suffix != ".gz" and most_tags is None:
+        return None
+    total = tags = 0
     with _opened(path) as handle:
         while block := handle.read(1 << 20):
             total += len(block)
+            tags += block.count(b"<")
             if total > limit:
-                return limit
+                return f"{limit} bytes"
+            if most_tags is not None and tags > most_tags:
+                return f"{most_tags} tags"
     return None

@@ -7,7 +7,6 @@ it sees, and only along the table of legal moves.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,13 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from dft_inputs.answers import readable
+from dft_inputs.received import json_of, shown, small_file, why
 
 LARGEST_STATUS_BYTES = 1_000_000
 """A larger STATUS.json is not one of ours (chosen)."""
-
-
-LONGEST_SENTENCE = 1000
-"""Characters of a marker that are passed on (chosen)."""
 
 
 class State(StrEnum):
@@ -128,7 +124,7 @@ def observe(folder: Path, now: float, stale_after_s: float) -> Observation:
     try:
         if (folder / "DONE").exists():
             return Observation(folder, State.DONE)
-        status = _read_status(folder / "STATUS.json")
+        status = read_status(folder)
         if (folder / "FAILED").exists():
             sentence = str(status.get("sentence") or "the calculation failed")
             return _observed(folder, State.FAILED, status, None, sentence)
@@ -137,7 +133,7 @@ def observe(folder: Path, now: float, stale_after_s: float) -> Observation:
         heartbeat = (folder / "STATUS.json").stat().st_mtime
         state = State(status["state"])
     except OSError as error:
-        return Observation(folder, State.BROKEN, 200, f"STATUS.json: {error.strerror}")
+        return Observation(folder, State.BROKEN, 200, f"STATUS.json: {why(error)}")
     except (ValueError, KeyError, TypeError):
         return Observation(folder, State.BROKEN, 200, "STATUS.json is damaged")
     since = {State.EMITTED: float("-inf"), State.BROKEN: heartbeat, State.FAILED: heartbeat}
@@ -156,15 +152,22 @@ def _observed(
     folder: Path, state: State, status: dict[str, Any], heartbeat: float | None, sentence: str = ""
 ) -> Observation:
     attempts = status.get("attempts")
-    launches = sum(attempts.values()) if isinstance(attempts, dict) else 0
-    code, step = status.get("code"), str(status.get("step") or "")
-    return Observation(folder, state, code, sentence, step, heartbeat, launches)
+    numbers = attempts.values() if isinstance(attempts, dict) else ()
+    launches = sum(number for number in numbers if isinstance(number, int))
+    number, step = str(status.get("code")), shown(str(status.get("step") or ""))
+    known = int(number) if number.isdecimal() and len(number) <= 3 else None
+    return Observation(folder, state, known, shown(sentence), step, heartbeat, launches)
 
 
-def _read_status(path: Path) -> dict[str, Any]:
-    with path.open("rb") as handle:
-        content = handle.read(LARGEST_STATUS_BYTES + 1)
-    status = json.loads(content) if len(content) <= LARGEST_STATUS_BYTES else None
+def read_status(folder: Path) -> dict[str, Any]:
+    """Read the STATUS.json of a job folder.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it is missing, no plain file, too large or damaged.
+    """
+    status = json_of(folder / "STATUS.json", folder, LARGEST_STATUS_BYTES)
     if not isinstance(status, dict):
         raise ValueError("not a status")
     return status
@@ -173,12 +176,10 @@ def _read_status(path: Path) -> dict[str, Any]:
 def _first_line(marker: Path) -> str:
     """Return what a marker says; one made by touch says nothing."""
     try:
-        with marker.open("rb") as handle:
-            content = handle.read(LARGEST_STATUS_BYTES)
+        content = small_file(marker, marker.parent, LARGEST_STATUS_BYTES)
     except OSError:  # that it is there is enough
         return ""
-    line = readable(content).strip().partition("\n")[0]
-    return "".join(c for c in line if c.isprintable())[:LONGEST_SENTENCE]
+    return shown(readable(content).strip().partition("\n")[0])
 
 
 def _submitted_since(folder: Path, time: float) -> bool:

@@ -21,6 +21,7 @@ from pydantic import (
     model_serializer,
 )
 
+from dft_inputs.received import small_file, why
 from structure.errors import Rejection
 
 if TYPE_CHECKING:
@@ -272,13 +273,11 @@ def read_ticket(path: Path) -> Ticket | Rejection:
         Code ``"ticket"`` with the reason when it cannot be read.
     """
     try:
-        if path.stat().st_size > LARGEST_TICKET_BYTES:
-            return Rejection("ticket", f"{path.name} is larger than any ticket of ours")
-        return Ticket.model_validate_json(path.read_bytes())
+        return Ticket.model_validate_json(small_file(path, path.parent, LARGEST_TICKET_BYTES))
     except FileNotFoundError:
         return Rejection("ticket", f"{path.parent.name} has no {path.name}")
     except OSError as error:
-        return Rejection("ticket", f"{path.name} cannot be read: {error.strerror}")
+        return Rejection("ticket", f"{path.name} cannot be read: {why(error)}")
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"

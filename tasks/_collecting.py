@@ -8,11 +8,10 @@ each job is one transaction, and what was taken in before changes nothing.
 
 from __future__ import annotations
 
-import json
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,19 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
-from dft_inputs.approval import DECLINED, decide
+from dft_inputs.approval import decide
 from dft_inputs.checks import judge
 from dft_inputs.folder import batches, job_folders, reference_folders
-from dft_inputs.status import Observation, State, may_become, observe
+from dft_inputs.received import shown, why
+from dft_inputs.status import Observation, State, may_become, observe, read_status
 from dft_inputs.ticket import ID_DIGITS, Ticket, read_ticket
 from structure.errors import CampaignError, Rejection
-from structure.files import write_json
+from tasks._collected import Collected
 from tasks._energies import FORMATION_ENERGY, HULL_DISTANCE, formation_energies, hull_distances
 from tasks._gpaw_results import gpaw_result_of
 from tasks._ledger import Ledger
-from tasks._results import Result, result_of
-
-logger = logging.getLogger(__name__)
+from tasks._quarantine import set_aside
+from tasks._results import Result, broken_result, read_result_file, result_of
 
 FRESH_S = 3600.0
 """A folder without a ticket that changed this recently is still being copied (chosen)."""
@@ -55,61 +54,6 @@ class CollectConfig(BaseModel):
     wait_s: float = Field(default=600.0, ge=0)
 
 
-class Collected(BaseModel):
-    """What one collect found.
-
-    Attributes
-    ----------
-    states : dict of str to int
-        Jobs of the campaign by state, afterwards.
-    ingested, turned_down : tuple of str
-        ``formula--id`` of jobs newly taken in; of jobs newly failed, broken or quarantined, each
-        with its code and sentence.
-    remarks : tuple of str
-        What the optional steps of jobs newly taken in say, with the job's folder in front.
-    new_labels : int
-    stale : tuple of str
-        Jobs without a heartbeat, with a hint.
-    quarantined : tuple of str
-        Folders that are no jobs of this campaign, with the reason.
-    approval : tuple of str
-        What waits for a person's answer in ``approved.csv``, or could not be understood there.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    states: dict[str, int]
-    ingested: tuple[str, ...] = ()
-    turned_down: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-    new_labels: int = 0
-    stale: tuple[str, ...] = ()
-    quarantined: tuple[str, ...] = ()
-    approval: tuple[str, ...] = ()
-
-    def lines(self) -> list[str]:
-        """Say it in words, one line a fact; what was declined for the same reason is one."""
-        tally = ", ".join(f"{n} {state.lower()}" for state, n in self.states.items())
-        return [
-            f"jobs         {tally or 'none'}",
-            f"new labels   {self.new_labels}",
-            *(f"taken in     {name}" for name in self.ingested),
-            *(f"remark       {text}" for text in self.remarks),
-            *(f"turned down  {text}" for text in _declined_together(self.turned_down)),
-            *(f"stale        {text}" for text in self.stale),
-            *(f"set aside    {text}" for text in self.quarantined),
-            *(f"approval     {text}" for text in self.approval),
-        ]
-
-
-def _declined_together(turned_down: Sequence[str]) -> list[str]:
-    """Join jobs that were declined for the same reason, so that failures stay in sight."""
-    sentences = [text.partition(": ")[2] for text in turned_down]
-    many = {s: n for s, n in Counter(sentences).items() if n > 1 and s.startswith(DECLINED)}
-    single = [t for t, s in zip(turned_down, sentences, strict=True) if s not in many]
-    return [*single, *(f"{number} jobs: {sentence}" for sentence, number in many.items())]
-
-
 @dataclass
 class _Round:
     """One collect under way."""
@@ -122,6 +66,7 @@ class _Round:
     stale: list[str]
     quarantined: list[str]
     remarks: list[str]
+    notes: list[str]
 
     def move(self, id: str, state: State, code: int | None, story: Mapping[str, Any]) -> None:
         """Follow a job to the state its files show, if that is a legal move."""
@@ -187,7 +132,7 @@ def _collect(
 ) -> Collected:
     labels_before = _count_labels(ledger)
     jobs = {job["id"]: job for job in ledger.jobs()}
-    this = _Round(root, ledger, jobs, [], [], [], [], [])
+    this = _Round(root, ledger, jobs, [], [], [], [], [], [])
     folders = list(_folders(root, sources))
     if folders and not jobs:
         raise CampaignError(
@@ -198,10 +143,17 @@ def _collect(
     now = time.time()
     approval = decide((folder.parent for folder in folders), now)
     for folder in folders:
-        _look_at(this, folder, now, config.stale_after_h * 3600)
+        try:
+            _look_at(this, folder, now, config.stale_after_h * 3600)
+        except OSError as error:  # unreadable, or moved away while we looked
+            this.notes.append(f"{shown(folder.name)}: {why(error)}; the next collect looks again")
+    this.notes += _without_folder(jobs, {_id_of(folder) for folder in folders})
     for step in (formation_energies, hull_distances):
         for result in step(root, jobs):
-            this.complete(result)
+            if isinstance(result, Rejection):
+                this.notes.append(result.sentence)
+            else:
+                this.complete(result)
     return Collected(
         states=dict(sorted(Counter(job["state"] for job in ledger.jobs()).items())),
         ingested=tuple(this.ingested),
@@ -210,6 +162,7 @@ def _collect(
         new_labels=_count_labels(ledger) - labels_before,
         stale=tuple(this.stale),
         quarantined=tuple(this.quarantined),
+        notes=tuple(this.notes),
         approval=approval,
     )
 
@@ -227,21 +180,47 @@ def _folders(root: Path, sources: Iterable[Path]) -> Iterator[Path]:
             raise CampaignError(
                 "there is no such folder", where=source, fix="Give the folder that came back."
             )
-        if "--" in source.resolve().name:
-            yield source
-            continue
-        yield from job_folders(source)
+        below = [*_jobs_below(source)]
         for inner in sorted(p for p in source.iterdir() if p.is_dir() and "--" not in p.name):
-            yield from job_folders(inner)
+            below += _jobs_below(inner)
+        alone = "--" in source.resolve().name and not below
+        yield from [source.resolve()] if alone else below
     for batch in [*batches(root / "handoff"), *reference_folders(root)]:
         yield from job_folders(batch)
 
 
+def _jobs_below(place: Path) -> Iterator[Path]:
+    """Yield job directories, also those of a batch that somebody gave a name like a job's."""
+    for folder in job_folders(place):
+        inside = () if (folder / "ticket.json").exists() else tuple(job_folders(folder))
+        yield from inside or (folder,)
+
+
+def _id_of(folder: Path) -> str:
+    return folder.name.rpartition("--")[2][:ID_DIGITS]
+
+
+def _without_folder(jobs: Mapping[str, Mapping[str, Any]], seen: set[str]) -> list[str]:
+    """Say which unfinished jobs have no folder any more, together where they lay together."""
+    over = (State.INGESTED, State.FAILED, State.QUARANTINED, State.CANCELLED)
+    lost: dict[str, list[str]] = {}
+    for id, job in jobs.items():
+        if id not in seen and job["state"] not in over:
+            place, _, name = job["folder"].rpartition("/")
+            lost.setdefault(place, []).append(name)
+    return [
+        f"{len(names)} unfinished jobs are not in {place} any more, such as {names[0]}; "
+        "if they were moved, name their place with --from"
+        for place, names in lost.items()
+    ]
+
+
 def _look_at(this: _Round, folder: Path, now: float, stale_after_s: float) -> None:
     """Take one folder in, follow its state, or put it into quarantine."""
-    id = folder.name.rpartition("--")[2][:ID_DIGITS]
+    id = _id_of(folder)
     job = this.jobs.get(id)
     if job is not None and job["state"] == State.INGESTED:
+        _compare(this, folder, id)
         return
     seen = observe(folder, now, stale_after_s)
     if job is not None and not folder.name.endswith(id) and seen.state is not State.DONE:
@@ -250,12 +229,14 @@ def _look_at(this: _Round, folder: Path, now: float, stale_after_s: float) -> No
         return
     ticket = _trusted_ticket(this, folder, id)
     if isinstance(ticket, Rejection):
-        if ticket.code != "100":
+        if ticket.code == "100":
+            this.notes.append(f"{shown(folder.name)}: {ticket.sentence}")
+        else:
             _quarantine(this, folder, id, ticket)
     elif seen.state is State.DONE:
         _take_in(this, folder, ticket, seen)
     else:
-        _follow(this, ticket, seen)
+        _follow(this, ticket, seen, now)
 
 
 def _trusted_ticket(this: _Round, folder: Path, id: str) -> Ticket | Rejection:
@@ -269,31 +250,71 @@ def _trusted_ticket(this: _Round, folder: Path, id: str) -> Ticket | Rejection:
             return Rejection("100", "the folder was moved away")
         return Rejection("100", "the ticket is not there yet") if incomplete and fresh else ticket
     if ticket.id not in this.jobs or ticket.id != id:
-        return Rejection("foreign", f"{folder.name} is no job of this campaign")
-    known = this.jobs[ticket.id]["story"].get("ticket_sha256")
+        return Rejection("foreign", f"{shown(folder.name)} is no job of this campaign")
+    job = this.jobs[ticket.id]
+    known = job["story"].get("ticket_sha256")
     if known is not None and known != ticket.sha256:
+        own = read_ticket(this.root / job["folder"] / "ticket.json")
+        if (
+            isinstance(own, Ticket)
+            and own.sha256 == known
+            and own.model_copy(update={"story": ticket.story}) == ticket
+        ):
+            same = f"{shown(folder.name)} was handed off by another campaign"
+            return Rejection("foreign", f"{same}, which asked the same question")
         return Rejection("300", "the ticket was changed after it was handed off")
     return ticket
 
 
-def _follow(this: _Round, ticket: Ticket, seen: Observation) -> None:
+def _follow(this: _Round, ticket: Ticket, seen: Observation, now: float) -> None:
     """Follow a job that is not done."""
     job = this.jobs[ticket.id]
     before = job["state"]
     this.move(ticket.id, seen.state, seen.code, {"step": seen.step, "sentence": seen.sentence})
     if seen.state in (State.FAILED, State.BROKEN, State.CANCELLED) and job["state"] != before:
-        why = seen.sentence or "cancelled by hand"
+        by_hand = "cancelled by hand" if seen.state is State.CANCELLED else "no reason is given"
         code = f"{seen.code} " if seen.code is not None else ""
-        this.turned_down.append(f"{ticket.folder}: {code}{why}")
+        this.turned_down.append(f"{ticket.folder}: {code}{seen.sentence or by_hand}")
     if job["state"] == State.STALE:
         this.stale.append(f"{ticket.folder}: {seen.sentence}")
+    ahead_h = ((seen.heartbeat or now) - now) / 3600
+    if seen.state is State.RUNNING and ahead_h > FRESH_S / 3600:
+        words = f"its last sign of life lies {ahead_h:.0f} h ahead of this clock"
+        this.notes.append(f"{ticket.folder}: {words}; one of the two clocks is wrong")
 
 
 def _mark(folder: Path) -> list[list[Any]]:
     """Return what tells one result from another without reading it."""
     names = ("*/vasprun.xml*", "*/gpaw-result.json")
-    files = sorted(p for n in names for p in folder.glob(n) if not p.name.startswith("."))
-    return [[p.parent.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    mark = []
+    for path in sorted(p for n in names for p in folder.glob(n) if not p.name.startswith(".")):
+        with suppress(OSError):  # a link to nowhere
+            found = path.stat()
+            mark.append([path.parent.name, found.st_size, found.st_mtime_ns])
+    return mark
+
+
+def _compare(this: _Round, folder: Path, id: str) -> None:
+    """Say, once, when another copy of a job taken in before holds another result.
+
+    The one that was taken in first counts (code 900).
+    """
+    job, mark = this.jobs[id], _mark(folder)
+    story = job["story"]
+    if "judged" not in story or mark in (story["judged"], *story.get("copies", ())):
+        return
+    ticket = _trusted_ticket(this, folder, id)
+    if isinstance(ticket, Rejection) or not (folder / "DONE").exists():
+        return
+    stored, other = read_result_file(this.root, id), _result_of(folder, ticket)
+    job["story"] = {**story, "copies": [*story.get("copies", ()), mark]}
+    difference = stored.difference(other) if isinstance(stored, Result) else ""
+    if not difference or not isinstance(stored, Result):
+        this.ledger.set_job_state(id, State.INGESTED, job["code"], story=job["story"])
+        return
+    remark = f"another copy, {shown(folder.name)}, says {difference}; the first one counts"
+    this.complete(stored.model_copy(update={"remarks": (*stored.remarks, remark)}))
+    this.notes.append(f"{ticket.folder}: {remark}")
 
 
 def _take_in(this: _Round, folder: Path, ticket: Ticket, seen: Observation) -> None:
@@ -302,6 +323,9 @@ def _take_in(this: _Round, folder: Path, ticket: Ticket, seen: Observation) -> N
     mark = _mark(folder)
     result = _result_of(folder, ticket)
     if not may_become(State(job["state"]), State.DONE) and job["state"] != State.DONE:
+        return
+    if result.state is not State.INGESTED and not (folder / "ticket.json").exists():
+        this.notes.append(f"{shown(folder.name)}: the folder was moved away")
         return
     result.write(this.root)
     before = {k: v for k, v in job["story"].items() if k not in ("step", "sentence")}
@@ -315,43 +339,34 @@ def _take_in(this: _Round, folder: Path, ticket: Ticket, seen: Observation) -> N
     sentence = next((f["sentence"] for f in result.findings if f["code"] == str(result.code)), "")
     this.turned_down.append(f"{ticket.folder}: {result.code} {sentence}")
     if result.state is State.QUARANTINED:
-        _set_aside(this, folder, Rejection(str(result.code), sentence))
+        set_aside(this.root, folder, Rejection(str(result.code), sentence))
 
 
 def _result_of(folder: Path, ticket: Ticket) -> Result:
-    if ticket.engine == "gpaw":
-        return gpaw_result_of(folder, ticket)
-    status = _status_of(folder)
-    judgement = judge(folder, ticket, status.get("corrections") or ())
-    potentials = status.get("potcar")
-    return result_of(folder, ticket, judgement, potentials if isinstance(potentials, dict) else {})
+    """Judge a finished job; one that cannot be judged is broken and does not stop the others."""
+    try:
+        if ticket.engine == "gpaw":
+            return gpaw_result_of(folder, ticket)
+        status = _status_of(folder)
+        corrections, potentials = status.get("corrections"), status.get("potcar")
+        judgement = judge(folder, ticket, corrections if isinstance(corrections, list) else ())
+        known = potentials if isinstance(potentials, dict) else {}
+        return result_of(folder, ticket, judgement, known)
+    except Exception as error:  # what came back may be anything
+        return broken_result(ticket, f"it cannot be judged: {type(error).__name__} {why(error)}")
 
 
 def _status_of(folder: Path) -> dict[str, Any]:
     try:
-        status = json.loads((folder / "STATUS.json").read_bytes())
+        return read_status(folder)
     except (OSError, ValueError):
         return {}
-    return status if isinstance(status, dict) else {}
 
 
-def _quarantine(this: _Round, folder: Path, id: str, why: Rejection) -> None:
+def _quarantine(this: _Round, folder: Path, id: str, reason: Rejection) -> None:
     """Put a folder aside that is unreadable, changed or not ours."""
-    this.quarantined.append(f"{folder.name}: {why.sentence}")
-    if id in this.jobs and why.code != "foreign":
-        this.move(id, State.QUARANTINED, 300, {"sentence": why.sentence})
-    _set_aside(this, folder, why)
-
-
-def _set_aside(this: _Round, folder: Path, why: Rejection) -> None:
-    """Move a folder of the campaign to ``quarantine/``; of a folder elsewhere, keep the reason."""
-    place = this.root / "quarantine"
-    number, target = 1, place / f"{folder.name}--{why.code}"
-    inside = folder.resolve().is_relative_to(this.root.resolve())
-    while inside and target.exists():
-        number, target = number + 1, place / f"{folder.name}--{why.code}-{number}"
-    reason = {"folder": folder.name, "code": why.code, "sentence": why.sentence}
-    write_json(target.with_name(f"{target.name}.json"), reason)
-    if inside:
-        folder.rename(target)
-    logger.warning("quarantined %s: %s", folder.name, why.sentence)
+    this.quarantined.append(f"{shown(folder.name)}: {reason.sentence}")
+    at_home = folder.resolve().is_relative_to(this.root.resolve())
+    if id in this.jobs and (reason.code == "300" or (at_home and reason.code != "foreign")):
+        this.move(id, State.QUARANTINED, 300, {"sentence": reason.sentence})
+    set_aside(this.root, folder, reason)

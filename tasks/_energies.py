@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dft_inputs.status import State
-from tasks._results import Result, result_path
+from structure.errors import Rejection
+from tasks._results import Result, read_result_file
 
 FORMATION_ENERGY = "formation_energy_eV_per_atom"
 HULL_DISTANCE = "energy_above_hull_eV_per_atom"
@@ -19,8 +20,10 @@ HULL_DISTANCE = "energy_above_hull_eV_per_atom"
 Jobs = Mapping[str, Mapping[str, Any]]
 
 
-def formation_energies(root: Path, jobs: Jobs) -> Iterator[Result]:
+def formation_energies(root: Path, jobs: Jobs) -> Iterator[Result | Rejection]:
     """Yield the results that waited for references (code 410) and need not any more.
+
+    A result that cannot be read again is a rejection with its sentence.
 
     Parameters
     ----------
@@ -40,12 +43,15 @@ def formation_energies(root: Path, jobs: Jobs) -> Iterator[Result]:
             continue
         references = elements.get(job["recipe"], {})
         if "energy_eV" in found and set(found["cell"]) <= set(references):
-            complete = _result(root, id).with_formation_energy(references)
+            kept = read_result_file(root, id)
+            complete = (
+                kept if isinstance(kept, Rejection) else kept.with_formation_energy(references)
+            )
             if complete is not None:
                 yield complete
 
 
-def hull_distances(root: Path, jobs: Jobs) -> Iterator[Result]:
+def hull_distances(root: Path, jobs: Jobs) -> Iterator[Result | Rejection]:
     """Yield the results of candidates whose competing phases are all calculated; see above."""
     known = {id: _found(job) for id, job in jobs.items() if FORMATION_ENERGY in _found(job)}
     for id, found in known.items():
@@ -54,13 +60,10 @@ def hull_distances(root: Path, jobs: Jobs) -> Iterator[Result]:
             continue
         if all(other in known for other in competing):
             phases = [(known[o]["cell"], known[o][FORMATION_ENERGY]) for o in competing]
-            yield _result(root, id).with_hull_distance(phases)
+            kept = read_result_file(root, id)
+            yield kept if isinstance(kept, Rejection) else kept.with_hull_distance(phases)
 
 
 def _found(job: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an ingested job found; nothing for any other."""
     return job["story"].get("dft", {}) if job["state"] == State.INGESTED else {}
-
-
-def _result(root: Path, id: str) -> Result:
-    return Result.model_validate_json(result_path(root, id).read_bytes())

@@ -6,11 +6,16 @@ handed off: GPAW's recipe does not relax.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from dft_inputs.checks import Finding, Judgement
-from dft_inputs.gpaw import INPUT, GpawResult, input_structure, question_changed, read_result
+from dft_inputs.gpaw import (
+    GpawResult,
+    input_structure,
+    question_changed,
+    read_input,
+    read_result,
+)
 from dft_inputs.properties import band_gap
 from dft_inputs.ticket import Ticket
 from structure.errors import CalculationError, Rejection
@@ -36,7 +41,7 @@ def gpaw_result_of(folder: Path, ticket: Ticket) -> Result:
             findings.append(Finding(flag.code, flag.sentence))
     structure = None
     if not isinstance(outcome, Rejection):
-        document = json.loads((folder / ticket.steps[0].name / INPUT).read_text(encoding="utf-8"))
+        document = read_input(folder / ticket.steps[0].name)
         structure = input_structure(document).as_dict(verbosity=0)
     result = Result(
         id=ticket.id,
@@ -68,6 +73,8 @@ def _answer(folder: Path, ticket: Ticket) -> GpawResult | Rejection:
         return Rejection("200", outcome.sentence) if missing else outcome
     if outcome.recipe_hash != ticket.recipe_sha256:
         return Rejection("300", "the result is of another recipe than the ticket's")
+    if ticket.role == "candidate" and None in (outcome.gap_eV, outcome.gap_mesh_eV):
+        return Rejection("200", "the result holds no band gap")
     return outcome
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dft_inputs.checks import Judgement
 from dft_inputs.properties import band_gap, hull_distance
@@ -26,6 +26,9 @@ RESULT_SCHEMA: Literal[1] = 1
 
 VASP_ENERGY_STEP = "static"
 """The step whose total energy counts: the only one at a fixed, dense mesh."""
+
+SAME_WITHIN = 1e-3
+"""Energies and gaps (eV) of two runs of one job that differ by more are another result (chosen)."""
 
 
 class Result(BaseModel):
@@ -108,6 +111,20 @@ class Result(BaseModel):
             }
         }
 
+    def difference(self, other: Result) -> str:
+        """Say in what another result of the same job differs; empty where it does not.
+
+        A result that is no good takes nothing away from this one.
+        """
+        if other.state is not State.INGESTED:
+            return ""
+        words = []
+        for name, unit in (("band_gap_eV", "eV"), ("energy_eV", "eV")):
+            own, its = self.properties.get(name), other.properties.get(name)
+            if own is not None and its is not None and abs(own - its) > SAME_WITHIN:
+                words.append(f"{name.rpartition('_')[0]} {its:.3f}, not {own:.3f} {unit}")
+        return " and ".join(words)
+
     def with_gap_label(self) -> Result:
         """Return the result with its gap as a label, if it is a candidate's and has one."""
         if self.role != "candidate" or "band_gap_eV" not in self.properties:
@@ -167,6 +184,30 @@ class Result(BaseModel):
 def result_path(root: Path, id: str) -> Path:
     """Return where the result of a job is kept."""
     return root / "results" / f"{id}.json"
+
+
+def read_result_file(root: Path, id: str) -> Result | Rejection:
+    """Return a job's result as it was kept, or code 200 when its file is gone or damaged."""
+    path = result_path(root, id)
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return Rejection("200", f"results/{path.name} is gone or damaged; restore it from a copy")
+
+
+def broken_result(ticket: Ticket, sentence: str) -> Result:
+    """Return the result of a finished job that cannot be judged."""
+    return Result(
+        id=ticket.id,
+        formula=ticket.formula,
+        role=ticket.role,
+        recipe_sha256=ticket.recipe_sha256,
+        origin="dft-gpaw" if ticket.engine == "gpaw" else "dft-vasp",
+        state=State.BROKEN,
+        code=200,
+        findings=({"code": "200", "sentence": sentence, "step": ""},),
+        cell=ticket.cell,
+    )
 
 
 def result_of(
