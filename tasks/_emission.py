@@ -181,23 +181,23 @@ def record(campaign: Campaign) -> list[str]:
     """
     known = {job["id"] for job in campaign.ledger.jobs()}
     places = [*batches(campaign.root / "handoff"), *reference_folders(campaign.root)]
-    new = []
-    for ticket, folder in emitted_jobs(*places).values():
-        if ticket.id in known:
-            continue
-        campaign.ledger.add_job(
-            ticket.id,
-            formula=ticket.formula,
-            batch=folder.parent.name,
-            folder=folder.relative_to(campaign.root).as_posix(),
-            recipe=ticket.recipe_sha256,
-            story={
+    new = {
+        ticket.id: {
+            "id": ticket.id,
+            "formula": ticket.formula,
+            "batch": folder.parent.name,
+            "folder": folder.relative_to(campaign.root).as_posix(),
+            "recipe": ticket.recipe_sha256,
+            "story": {
                 **ticket.story,
                 "role": ticket.role,
                 "recipe": ticket.recipe,
                 "ticket_sha256": ticket.sha256,
                 EMITTED_AT: _first_run(folder) or datetime.now(UTC).isoformat(timespec="seconds"),
             },
-        )
-        new.append(ticket.id)
-    return new
+        }
+        for ticket, folder in emitted_jobs(*places).values()
+        if ticket.id not in known
+    }
+    campaign.ledger.add_jobs(new.values())
+    return list(new)

@@ -8,7 +8,7 @@ directory by default; any SQLAlchemy URL (PostgreSQL) otherwise.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -326,18 +326,21 @@ class Ledger:
         state: str = "EMITTED",
     ) -> bool:
         """Record an emitted DFT job; False if its id is already known."""
-        row = {
-            "id": id,
-            "formula": formula,
-            "batch": batch,
-            "folder": folder,
-            "recipe": recipe,
-            "state": state,
-            "story": json.dumps(story, sort_keys=True),
-            "changed_at": _now(),
-        }
+        given = {"id": id, "formula": formula, "batch": batch, "folder": folder, "recipe": recipe}
+        return self.add_jobs([{**given, "state": state, "story": story}]) == 1
+
+    def add_jobs(self, jobs: Iterable[Mapping[str, Any]]) -> int:
+        """Record emitted DFT jobs in one transaction; return how many were not known.
+
+        Parameters
+        ----------
+        jobs : iterable of mapping
+            Each with what `add_job` is given.
+        """
+        usual = {"state": "EMITTED", "changed_at": _now()}
+        rows = [{**usual, **job, "story": json.dumps(job["story"], sort_keys=True)} for job in jobs]
         with self._engine.begin() as connection:
-            return insert_ignore(connection, _JOBS, [row]) == 1
+            return insert_ignore(connection, _JOBS, rows)
 
     def set_job_state(
         self,
