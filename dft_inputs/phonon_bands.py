@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dft_inputs.vasp import SYMMETRY_TOLERANCE_A
+from dft_inputs.symmetry import standard_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,11 +67,7 @@ def band_path(cell: Structure) -> Iterator[tuple[tuple[str, str], np.ndarray, np
         In units of the reciprocal vectors of `cell`, also where relaxing has changed which setting
         is the standard one.
     """
-    from pymatgen.symmetry.bandstructure import HighSymmKpath
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path = HighSymmKpath(cell, symprec=SYMMETRY_TOLERANCE_A)
+    path = standard_path(cell)
     if path.kpath is None:
         raise ValueError("the cell has no standard path")
     turn = _to_setting(cell, path.prim)

@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from dft_inputs.symmetry import SYMMETRY_TOLERANCE_A, standard_path, standard_primitive
 from structure.errors import CalculationError, ConfigError, Rejection
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from dft_inputs.recipe import Recipe, Step
-
-SYMMETRY_TOLERANCE_A = 0.01
-"""Tolerance of the symmetry search in A (chosen; pymatgen's and spglib's usual value)."""
 
 CLOSEST_A = 0.4
 """Atoms closer than this, in A, are an error of the structure (chosen: H-H is 0.74 A)."""
@@ -108,7 +106,7 @@ def job_structure(structure: Structure) -> Structure:
     CalculationError
         If atoms coincide, or no symmetry can be found.
     """
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
+    from pymatgen.symmetry.analyzer import SymmetryUndeterminedError
 
     bare = structure.copy()
     for key in list(bare.site_properties):
@@ -121,8 +119,7 @@ def job_structure(structure: Structure) -> Structure:
             fix="Relax or drop the candidate.",
         )
     try:
-        found = SpacegroupAnalyzer(bare, symprec=SYMMETRY_TOLERANCE_A)
-        standard = found.get_primitive_standard_structure(international_monoclinic=False)
+        standard = standard_primitive(bare)
     except (SymmetryUndeterminedError, TypeError, ValueError) as error:
         raise CalculationError(
             f"no symmetry was found in the structure of {bare.composition.reduced_formula}",
@@ -301,12 +298,8 @@ def _too_short(step: Step, structure: Structure, times: tuple[int, int, int]) ->
 
 def _band_path(structure: Structure, line_density: int) -> str:
     """Return explicit k-points along the high-symmetry path of the standard primitive cell."""
-    from pymatgen.symmetry.bandstructure import HighSymmKpath
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path = HighSymmKpath(structure, symprec=SYMMETRY_TOLERANCE_A)
-        points, labels = path.get_kpoints(line_density, coords_are_cartesian=False)
+    path = standard_path(structure)
+    points, labels = path.get_kpoints(line_density, coords_are_cartesian=False)
     lines = [f"High-symmetry path, {line_density} points per reciprocal Angstrom"]
     lines += [f"{len(points)}", "Reciprocal"]
     for point, label in zip(points, labels, strict=True):

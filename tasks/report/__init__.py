@@ -36,13 +36,14 @@ class ReportConfig(BaseModel):
     candidates : int
         Most rows of the candidate table.
     map_points : int
-        Most points a group on the map of compositions; 0 leaves the map out.
+        Most points a group on the map of compositions, a random sample of larger groups; 0 leaves
+        the map out. t-SNE takes most of the report's time, and that grows with the points.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidates: int = Field(default=200, ge=1, le=5000)
-    map_points: int = Field(default=600, ge=0, le=5000)
+    map_points: int = Field(default=250, ge=0, le=5000)
 
 
 def write_report(

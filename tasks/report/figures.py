@@ -24,6 +24,10 @@ COLOURS = {
 """One colour for each generator and each source of suggestions, the same in every figure."""
 
 
+RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+"""Exponents as characters: Matplotlib takes a second to set its first formula."""
+
+
 def funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]]) -> str:
     """Draw how many compositions are left after each step, on a logarithmic scale.
 
@@ -54,7 +58,9 @@ def funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]]) -> str:
     axes.tick_params(axis="y", labelsize=9.5, labelcolor=INK)
     axes.invert_yaxis()
     ticks = np.arange(0, int(np.log10(top)) + 2)
-    axes.set_xticks(ticks, [f"$10^{t}$" if t > 1 else str(10**t) for t in ticks])
+    axes.set_xticks(
+        ticks, [f"10{str(t).translate(RAISED)}" if t > 1 else str(10**t) for t in ticks]
+    )
     axes.set_xlim(0, np.log10(top + 1) + 0.7)
     axes.set_xlabel("compositions (logarithmic; colours share each bar by source)", fontsize=9)
     return svg_text(figure, "Funnel of the campaign")
