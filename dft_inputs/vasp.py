@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from dft_inputs.meshes import lattice_rotations, mesh_divisions, symmetric_divisions
 from dft_inputs.symmetry import SYMMETRY_TOLERANCE_A, standard_path, standard_primitive
 from structure.errors import CalculationError, ConfigError, Rejection
 
@@ -241,31 +244,19 @@ def _mesh_points(step: Step, structure: Structure) -> int:
     return math.prod(mesh.kpts[0]) if mesh is not None else 0
 
 
-def mesh_divisions(structure: Structure, density: int) -> tuple[int, int, int]:
-    """Return the divisions of a Gamma-centred mesh, for points per A^-3 of the reciprocal cell.
-
-    They are those of pymatgen's ``Kpoints.automatic_density_by_vol``, which also looks for the
-    symmetry of the cell, only to choose a centre that is fixed here.
-    """
-    points = density * structure.lattice.reciprocal_lattice.volume * len(structure)
-    if abs(math.floor(points ** (1 / 3) + 0.5) ** 3 - points) < 1:
-        points += points * 0.01
-    a, b, c = structure.lattice.abc
-    scale = (points / len(structure) * a * b * c) ** (1 / 3)
-    x, y, z = (math.floor(max(scale / edge, 1)) for edge in (a, b, c))
-    return x, y, z
-
-
 def _mesh(step: Step, structure: Structure) -> Any:
     """Return the mesh of a cell; where a step repeats the cell, the same mesh, divided."""
+    from pymatgen.core import Lattice
     from pymatgen.io.vasp import Kpoints
 
     if step.k_density is None:
         return None
     divisions = mesh_divisions(structure, round(step.k_density))
-    times = step.repeats(structure) or (1, 1, 1)
-    x, y, z = (math.ceil(n / t) for n, t in zip(divisions, times, strict=True))
-    return Kpoints.gamma_automatic((x, y, z))
+    if (times := step.repeats(structure)) is not None:
+        repeated = Lattice(structure.lattice.matrix * np.array(times)[:, None])
+        least = [math.ceil(n / t) for n, t in zip(divisions, times, strict=True)]
+        divisions = symmetric_divisions(least, lattice_rotations(repeated))
+    return Kpoints.gamma_automatic(divisions)
 
 
 def _kpoints(step: Step, structure: Structure, around: Surroundings) -> str:

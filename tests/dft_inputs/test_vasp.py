@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Structure
 from pymatgen.io.vasp import Incar, Kpoints, Poscar
 
 from dft_inputs.recipes import MATERIALS_PROJECT, PAPER
@@ -17,7 +15,6 @@ from dft_inputs.vasp import (
     Surroundings,
     elements_of,
     job_structure,
-    mesh_divisions,
     potcar_symbols,
     step_inputs,
 )
@@ -57,20 +54,6 @@ def test_the_papers_settings_are_in_every_incar():
         assert "LDAU" not in incar
     relax = Incar.from_str(step_inputs(PAPER, PAPER.steps[0], cell)["INCAR"])
     assert relax["EDIFFG"] == -0.01
-
-
-@settings(max_examples=50)
-@given(
-    edges=st.lists(st.floats(2, 40), min_size=3, max_size=3),
-    angles=st.lists(st.floats(70, 110), min_size=3, max_size=3),
-    atoms=st.integers(1, 5),
-    density=st.sampled_from([8, 27, 64, 100, 128, 256, 1000]),
-)
-def test_the_divisions_of_a_mesh_are_those_of_pymatgen(edges, angles, atoms, density):
-    places = [[i / 7, i / 11, i / 13] for i in range(atoms)]
-    cell = Structure(Lattice.from_parameters(*edges, *angles), ["Si"] * atoms, places)
-    peer = Kpoints.automatic_density_by_vol(cell, density, force_gamma=True)
-    assert mesh_divisions(cell, density) == tuple(peer.kpts[0])
 
 
 def test_meshes_are_gamma_centred_and_denser_for_energies():
