@@ -8,6 +8,7 @@ library, ASE and GPAW: it runs under the interpreter that has GPAW, as a process
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -26,6 +27,9 @@ INPUT, RESULT, LOG = "gpaw.json", "gpaw-result.json", "gpaw.txt"
 
 BANDS_ABOVE = 8
 """Empty bands carried above the valence band (chosen)."""
+
+EQUAL_METRIC = 1e-4
+"""Relative difference of squared lengths that symmetry makes equal (chosen)."""
 
 PATH_EIGENSTATES_EV2 = 1e-5
 """Convergence of states on the band path; eigenvalue errors are of second order in it."""
@@ -57,11 +61,31 @@ def crystal(job: dict[str, Any]) -> Any:
 
 
 def mesh_of(cell: Any, spacing: float) -> list[int]:
-    """Return the smallest mesh whose neighbouring points are at most `spacing` (1/A) apart."""
+    """Return the smallest symmetric mesh whose points are at most `spacing` (1/A) apart."""
     import numpy as np
 
     lengths = 2 * np.pi * np.linalg.norm(cell.reciprocal(), axis=1)
-    return [max(1, int(np.ceil(length / spacing - 1e-6))) for length in lengths]
+    least = [max(1, int(np.ceil(length / spacing - 1e-6))) for length in lengths]
+    tied = ties(np.array(cell))
+    meshes = itertools.product(*(range(n, max(least) + 1) for n in least))
+    fitting = [m for m in meshes if all(m[i] % m[j] == 0 for i, j in tied)]
+    return list(min(fitting, key=lambda mesh: (mesh[0] * mesh[1] * mesh[2], mesh)))
+
+
+def ties(vectors: Any) -> set[tuple[int, int]]:
+    """Return (i, j) where a rotation of the lattice mixes b_i into the image of b_j.
+
+    A mesh that rotations do not carry into itself gives GPAW more points to calculate, not fewer.
+    Rotations are sought among whole numbers of -1 to 1, which holds them all for a reduced or
+    primitive cell; in another cell the mesh is the plain one.
+    """
+    import numpy as np
+
+    turns = np.array(list(itertools.product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
+    metric = vectors @ vectors.T
+    turned = turns @ metric @ turns.transpose(0, 2, 1)
+    kept = turns[np.abs(turned - metric).max(axis=(1, 2)) < EQUAL_METRIC * metric.max()]
+    return {(i, j) for i, j in itertools.permutations(range(3), 2) if kept[:, i, j].any()}
 
 
 def ground_state(atoms: Any, job: dict[str, Any], folder: Path) -> tuple[Any, list[int]]:

@@ -5,7 +5,9 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pymatgen.core import Lattice
 
 from dft_inputs.gpaw import (
     DEFAULT_PYTHON,
@@ -190,3 +192,30 @@ def test_a_job_past_its_time_limit_says_so(tmp_path):
     assert isinstance(outcome, Rejection)
     assert outcome.code == "210"
     assert (folder / "FAILED").is_file()
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c"), [(3.0, 3.0, 4.2), (5.3, 5.3, 2.9), (3.1, 4.0, 6.2), (4.1, 4.1, 4.1)]
+)
+@pytest.mark.parametrize("spacing", [0.2, 0.35, 0.5])
+def test_a_body_centred_cell_is_sampled_with_its_symmetry(a, b, c, spacing):
+    """Its reciprocal vectors are unequal, and yet any two of them are mixed by rotations."""
+    from ase.cell import Cell
+
+    from dft_inputs.gpaw_worker import mesh_of
+    from dft_inputs.meshes import keeps_symmetry, lattice_rotations
+
+    vectors = np.array([[-a, b, c], [a, -b, c], [a, b, -c]]) / 2
+    mesh = mesh_of(Cell(vectors), spacing)
+    assert keeps_symmetry(mesh, lattice_rotations(Lattice(vectors)))
+    lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(vectors).T, axis=1)
+    assert (lengths / mesh <= spacing * (1 + 1e-5)).all()
+    assert max(mesh) == max(int(np.ceil(length / spacing - 1e-6)) for length in lengths)
+
+
+def test_axes_without_a_tie_are_sampled_by_themselves():
+    from ase.cell import Cell
+
+    from dft_inputs.gpaw_worker import mesh_of
+
+    assert mesh_of(Cell(np.diag([3.0, 4.0, 12.0])), 0.35) == [6, 5, 2]
