@@ -107,7 +107,8 @@ PAPER = Recipe(
     choices=(
         "Potentials: PBE_54 under the Materials Project's element table, except Li and Mg, "
         "because 400 eV lies below the ENMAX of Li_sv and Mg_pv.",
-        "Spin: polarised when an element has a partly filled d or f shell, started ferromagnetic.",
+        "Spin: polarised when an element has a partly filled d or f shell, started ferromagnetic; "
+        "f electrons in the core of a potential (Er_3, Yb_3 ...) do not count.",
         "No +U: the paper says PBE. The Materials Project adds +U to oxides and fluorides of Co, "
         "Cr, Fe, Mn, Mo, Ni, V and W; gaps of these differ for that reason.",
         "Gaussian smearing of 0.05 eV throughout; projection in reciprocal space (LREAL false), "
@@ -161,6 +162,8 @@ MATERIALS_PROJECT = Recipe(
     choices=(
         "Settings are those of pymatgen's input sets of the installed version, unchanged, so that "
         "energies can be corrected and compared with the Materials Project's legacy PBE data.",
+        "Ytterbium has that set's divalent Yb_2: energies of compounds of Yb3+ are wrong with it.",
+        "Every compound is spin-polarised, those with f electrons in the core of a potential too.",
     ),
 )
 """The Materials Project's legacy PBE(+U) settings, by the names of pymatgen's sets."""

@@ -15,6 +15,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dft_inputs.vasp import POTENTIAL_REMARKS
+
 Engine = Literal["vasp", "gpaw"]
 
 VASP_TASKS = 32
@@ -165,6 +167,7 @@ def potcars_text(functional: str, symbols: Iterable[str]) -> str:
             "",
             '  for s in $(cat POTCAR.spec); do cat "$AGD_POTCARS/$s/POTCAR"; done > POTCAR',
             "",
+            *(f"{POTENTIAL_REMARKS[s]}\n" for s in union if s in POTENTIAL_REMARKS),
             "POTCARs are licensed: none is shipped here, and jobs delete theirs when done.",
             "",
         ]

@@ -38,6 +38,16 @@ spin, as in the Materials Project's sets)."""
 OTHER_MOMENT = 0.6
 """Starting moment of every other element in a spin-polarised run (the Materials Project's)."""
 
+F_IN_CORE = ("_2", "_3")
+"""Endings of the symbols of potentials that keep the f electrons in their core (VASP's manual)."""
+
+POTENTIAL_REMARKS = {
+    "Yb_2": "Yb_2 keeps ytterbium divalent: energies of compounds of Yb3+ are wrong with it.\n"
+    "pymatgen warns of it too; the recipe agd-paper takes Yb_3.",
+    "W_pv": "W_pv is no part of the releases of PBE from 54 on, which have W_sv.",
+}
+"""What whoever calculates with a potential should know, by its symbol."""
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -219,15 +229,29 @@ def _set_for(step: Step, structure: Structure) -> Any:
 
 
 def _spin(recipe: Recipe, structure: Structure, around: Surroundings) -> dict[str, Any]:
-    from dft_inputs.recipe import OPEN_SHELL
-
     if around.moments is not None:
         return {"ISPIN": 2, "MAGMOM": list(around.moments)}
-    symbols = [site.specie.symbol for site in structure]
-    if not recipe.spin_polarised(symbols):
+    magnetic = _with_open_shells(recipe, structure)
+    if not recipe.spin_polarised(magnetic):
         return {"ISPIN": 1}
-    moments = [OPEN_SHELL_MOMENT if s in OPEN_SHELL else OTHER_MOMENT for s in symbols]
+    symbols = [site.specie.symbol for site in structure]
+    moments = [OPEN_SHELL_MOMENT if s in magnetic else OTHER_MOMENT for s in symbols]
     return {"ISPIN": 2, "MAGMOM": moments}
+
+
+def _with_open_shells(recipe: Recipe, structure: Structure) -> set[str]:
+    """Return the elements whose open shell is among the electrons that are calculated."""
+    from dft_inputs.recipe import OPEN_SHELL
+
+    elements = elements_of(structure)
+    symbols = potcar_symbols(recipe, elements)
+    if isinstance(symbols, Rejection):
+        return OPEN_SHELL.intersection(elements)
+    return {
+        element
+        for element, symbol in zip(elements, symbols, strict=True)
+        if element in OPEN_SHELL and not symbol.endswith(F_IN_CORE)
+    }
 
 
 def _mixing(structure: Structure) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from dft_inputs.folder import (
 )
 from dft_inputs.recipes import MATERIALS_PROJECT, PAPER
 from dft_inputs.references import REFERENCES, reference_job
-from dft_inputs.scheduler import ClusterSettings, batch_files
+from dft_inputs.scheduler import ClusterSettings, batch_files, potcars_text
 from dft_inputs.ticket import content_hash, read_ticket
 from structure.errors import CalculationError, Rejection
 from tests.dft_inputs.cells import oblique, rocksalt, wurtzite
@@ -98,6 +98,15 @@ def test_the_texts_beside_the_jobs_are_as_reviewed(name):
     if os.environ.get("AGD_REGENERATE"):
         (GOLDEN / name).write_text(text)
     assert text == (GOLDEN / name).read_text()
+
+
+def test_what_is_known_against_a_potential_stands_beside_the_list_of_symbols():
+    job = vasp_job(rocksalt("Yb", "N", 4.8), MATERIALS_PROJECT, formula="YbN")
+    assert "Yb_2 keeps ytterbium divalent" in potcars_text("PBE", job.ticket.potcar_symbols)
+    listed = potcars_text("PBE", job.ticket.potcar_symbols).split("\n\n")[1].split()
+    assert listed == ["N", "Yb_2"]
+    better = vasp_job(rocksalt("Yb", "N", 4.8), PAPER, formula="YbN")
+    assert "divalent" not in potcars_text("PBE_54", better.ticket.potcar_symbols)
 
 
 @settings(max_examples=25, deadline=None)

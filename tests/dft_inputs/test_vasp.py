@@ -87,6 +87,30 @@ def test_open_shell_elements_are_spin_polarised_and_others_are_not():
     assert "MAGMOM" not in zinc
 
 
+@pytest.mark.parametrize("element", ["Pr", "Nd", "Sm", "Tb", "Er", "Tm", "Yb"])
+def test_f_electrons_in_the_core_of_a_potential_make_no_spin(element):
+    cell = job_structure(rocksalt(element, "N", 5.0))
+    assert potcar_symbols(PAPER, [element]) == (f"{element}_3",)
+    incar = Incar.from_str(step_inputs(PAPER, PAPER.steps[0], cell)["INCAR"])
+    assert incar["ISPIN"] == 1
+    assert "MAGMOM" not in incar
+
+
+@pytest.mark.parametrize("element", ["Ce", "Eu", "Gd", "U"])
+def test_f_electrons_that_are_calculated_make_spin(element):
+    cell = job_structure(rocksalt(element, "N", 5.0))
+    incar = Incar.from_str(step_inputs(PAPER, PAPER.steps[0], cell)["INCAR"])
+    assert incar["ISPIN"] == 2
+    assert incar["MAGMOM"] == [5, 0.6]
+
+
+def test_beside_an_open_shell_f_electrons_in_the_core_start_like_any_other_element():
+    cell = job_structure(wurtzite("Er", "Fe"))
+    incar = Incar.from_str(step_inputs(PAPER, PAPER.steps[0], cell)["INCAR"])
+    moments = dict(zip([s.specie.symbol for s in cell], incar["MAGMOM"], strict=True))
+    assert moments == {"Er": 0.6, "Fe": 5}
+
+
 def test_a_molecule_keeps_its_box_and_samples_gamma_only():
     box = Structure([[9, 0, 0], [0, 9.2, 0], [0, 0, 10.3]], ["O", "O"], [[0, 0, 0], [0, 0, 0.117]])
     around = Surroundings(molecule=True, moments=(1.0, 1.0))
