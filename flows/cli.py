@@ -6,10 +6,15 @@ heavy is imported inside a command, so that ``agd --help`` answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -25,6 +30,11 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app, name="data")
+
+STOPPED = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE_S = 30.0
+"""How long stopping may take before SIGTERM is heard again (chosen: server and worker get half)."""
 
 Config = Annotated[
     str, typer.Argument(help="A shipped campaign (flows/configs) or the path of a YAML file.")
@@ -205,19 +215,61 @@ def options(
 
 def main() -> None:
     """Run the command line."""
-    try:
-        app()
-    except AgdError as error:
-        if "--debug" in sys.argv:
+    with _told_to_stop():
+        try:
+            app()
+        except KeyboardInterrupt:
+            _stopped()
+        except SystemExit as end:  # with this status typer ends a command that was interrupted
+            if end.code == STOPPED:
+                _stopped()
             raise
+        except Exception as error:
+            if "--debug" in sys.argv:
+                raise
+            sys.exit(_explained(error))
+
+
+def _explained(error: Exception) -> int:
+    """Print what went wrong; return the exit status."""
+    if isinstance(error, AgdError):
         typer.echo(f"agd: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+        return error.exit_code
+    typer.echo(f"agd: unforeseen error: {type(error).__name__}: {error}", err=True)
+    typer.echo("  next:  `agd --debug ...` shows where; please report it.", err=True)
+    return 70
+
+
+def _stopped() -> NoReturn:
+    """Say how to go on, and end; no further signal cuts that short."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # the terminal may be what is gone
         typer.echo("agd: stopped; the same command goes on from here", err=True)
-        sys.exit(130)
-    except Exception as error:
-        if "--debug" in sys.argv:
-            raise
-        typer.echo(f"agd: unforeseen error: {type(error).__name__}: {error}", err=True)
-        typer.echo("  next:  `agd --debug ...` shows where; please report it.", err=True)
-        sys.exit(70)
+    sys.exit(STOPPED)
+
+
+@contextlib.contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP as Ctrl-C, so that every `finally` runs.
+
+    One that comes again while we stop changes nothing. A signal that our caller has us ignore, as
+    ``nohup`` does, stays ignored.
+    """
+    told: list[float] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        if told and number != signal.SIGINT and time.monotonic() - told[-1] < PATIENCE_S:
+            return
+        told.append(time.monotonic())
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in SIGNALS}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

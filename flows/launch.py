@@ -8,14 +8,12 @@ started for it and stopped after it, unless `agd serve` is up: then they do the 
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from flows import services
+from flows import secret, services
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -42,43 +40,40 @@ def launch(parameters: Mapping[str, Any], log: Path, say: Callable[[str], None])
     Returns
     -------
     int
-        0 if the run completed, 1 otherwise, 130 if we were told to stop.
+        0 if the run completed, 1 otherwise.
     """
     project = services.find_project()
-    with _told_to_stop():
-        try:
-            if url := services.served(project):
-                say(f"using the server at {url}")
-                services.deploy(services.environment(project, url), project, "agd-bandgap")
-                return _run(url, parameters, log, say, queue=None)
-            return _run_alone(project, parameters, log, say)
-        except KeyboardInterrupt:
-            say("stopped; the same command goes on from here")
-            return 130
+    if env := services.served(project):
+        say(f"using the server at {env['PREFECT_API_URL']}")
+        services.deploy(env, project, "agd-bandgap")
+        return _run(env, parameters, log, say, queue=None)
+    return _run_alone(project, parameters, log, say)
 
 
 def serve(port: int, overnight: bool, say: Callable[[str], None]) -> int:
     """Keep server, web pages, worker and all deployments up until told to stop."""
     project = services.find_project()
-    with _told_to_stop():
-        try:
-            say("starting the Prefect server")
-            with services.server(project, port, ui=True) as env:
-                url = env["PREFECT_API_URL"]
-                _close_leftovers(url)
-                services.make_pool(env)
-                services.deploy(env, project)
-                if overnight:
-                    _activate_schedules(url)
-                with services.worker(env, project) as worker:
-                    say(f"web pages: {url.removesuffix('/api')}")
-                    say("start a campaign with `prefect deployment run agd-bandgap`; Ctrl-C stops")
-                    status = worker.wait()
-            say(f"the worker ended with status {status}:\n{services.tail(_worker_log(project))}")
-            return 1
-        except KeyboardInterrupt:
-            say("stopped")
-            return 0
+    try:
+        say("starting the Prefect server")
+        with services.server(project, port, ui=True) as env:
+            url = env["PREFECT_API_URL"]
+            _close_leftovers(env)
+            services.make_pool(env)
+            services.deploy(env, project)
+            if overnight:
+                _activate_schedules(env)
+            with services.worker(env, project) as worker:
+                key = Path(".prefect") / secret.FILE
+                say(f"web pages: {url.removesuffix('/api')} (they ask for the line in {key})")
+                say("start a campaign with `prefect deployment run agd-bandgap`; Ctrl-C stops")
+                while worker.poll() is None and not services.gone(url):
+                    time.sleep(POLL_S)
+                ended = "server" if worker.poll() is None else "worker"
+        say(f"the {ended} ended:\n{services.tail(project / '.prefect' / f'{ended}.log')}")
+        return 1
+    except KeyboardInterrupt:
+        say("stopped")
+        return 0
 
 
 def _run_alone(
@@ -86,24 +81,22 @@ def _run_alone(
 ) -> int:
     say("starting the Prefect server")
     with services.server(project) as env:
-        _close_leftovers(env["PREFECT_API_URL"])
+        _close_leftovers(env)
         services.make_pool(env)
         with services.worker(env, project, services.QUEUE):
             services.deploy(env, project, "agd-bandgap")
-            return _run(env["PREFECT_API_URL"], parameters, log, say, services.QUEUE)
+            return _run(env, parameters, log, say, services.QUEUE)
 
 
 def _run(
-    url: str,
+    env: Mapping[str, str],
     parameters: Mapping[str, Any],
     log: Path,
     say: Callable[[str], None],
     queue: str | None,
 ) -> int:
     """Start a run, show its log until it ends, cancel it if we are interrupted."""
-    from prefect.client.orchestration import SyncPrefectClient
-
-    with SyncPrefectClient(url) as client:
+    with services.client(env) as client:
         shown = log.stat().st_size if log.exists() else 0
         deployment = client.read_deployment_by_name(DEPLOYMENT)
         run = client.create_flow_run_from_deployment(
@@ -151,12 +144,11 @@ def _end(client: SyncPrefectClient, run_id: UUID) -> None:
         client.set_flow_run_state(run_id, Cancelling())
 
 
-def _close_leftovers(url: str) -> None:
+def _close_leftovers(env: Mapping[str, str]) -> None:
     """Mark runs that were going when an earlier server was killed as crashed.
 
     The lock on the server makes sure that nothing runs them any more; scheduled runs stay.
     """
-    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
@@ -169,40 +161,18 @@ def _close_leftovers(url: str) -> None:
     going = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=alive)),
     )
-    with SyncPrefectClient(url) as client:
+    with services.client(env) as client:
         for run in client.read_flow_runs(flow_run_filter=going):
             if not run.auto_scheduled or run.state_type != StateType.SCHEDULED:
                 state: State[Any] = Crashed(message="its server and worker were stopped")
                 client.set_flow_run_state(run.id, state, force=True)
 
 
-def _activate_schedules(url: str) -> None:
+def _activate_schedules(env: Mapping[str, str]) -> None:
     """Switch on the schedules that prefect.yaml ships switched off."""
-    from prefect.client.orchestration import SyncPrefectClient
-
-    with SyncPrefectClient(url) as client:
+    with services.client(env) as client:
         for deployment in client.read_deployments():
             for schedule in deployment.schedules:
                 client.update_deployment_schedule(
                     deployment.id, schedule.id, active=True, parameters=schedule.parameters
                 )
-
-
-def _worker_log(project: Path) -> Path:
-    return project / ".prefect" / "worker.log"
-
-
-@contextlib.contextmanager
-def _told_to_stop() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP as Ctrl-C, so that every `finally` runs."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

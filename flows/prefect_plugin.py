@@ -1,27 +1,59 @@
-"""Lets ``prefect deployment run agd-bandgap`` find ``agd/agd-bandgap``: serves Prefect's own CLI.
+"""Makes plain ``prefect deployment run agd-bandgap`` work: serves Prefect's own command line.
 
-In: a deployment name without a slash. Out: the one deployment of that name, whatever its flow.
-Prefect loads this module as a plugin where plugins are enabled, as in this project's
-``pyproject.toml``; elsewhere set ``PREFECT_PLUGINS_ENABLED=1`` or write ``agd/agd-bandgap``.
+In: a deployment name without a slash, in the directory of a project whose `agd serve` is up. Out:
+the one deployment of that name, whatever its flow, asked for with the project's secret. Prefect
+loads this module as a plugin where plugins are enabled, as in this project's ``pyproject.toml``;
+elsewhere set ``PREFECT_PLUGINS_ENABLED=1`` or write ``agd/agd-bandgap``.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from prefect.plugins import register_hook
+from prefect.plugins import SetupResult, register_hook
+
+from flows import secret, services
 
 
 @register_hook
-def setup_environment(*, ctx: Any) -> None:
-    """Teach Prefect's command line bare deployment names; other processes are left alone."""
+def setup_environment(*, ctx: Any) -> SetupResult | None:
+    """Give Prefect's command line the secret, and teach it bare deployment names.
+
+    Processes that are no command of Prefect's are left alone.
+    """
     program = Path(sys.argv[0]) if sys.argv else Path()
-    if program.stem == "prefect" or program.parts[-2:] == ("prefect", "__main__.py"):
-        accept_bare_names()
+    if program.stem != "prefect" and program.parts[-2:] != ("prefect", "__main__.py"):
+        return None
+    accept_bare_names()
+    found = credentials(Path.cwd() / ".prefect", ctx.api_url)
+    return SetupResult(env=found) if found else None
+
+
+def credentials(home: Path, url: str | None) -> dict[str, str]:
+    """Return what lets a client command the server at `url`, if that is the project's own.
+
+    Parameters
+    ----------
+    home : Path
+        The project's folder ``.prefect``.
+    url : str or None
+        Address of the API the client is about to call. Another server is told nothing.
+
+    Raises
+    ------
+    CampaignError
+        If the server is the project's own and the file of its secret cannot be used.
+    """
+    if url is None or os.environ.get("PREFECT_HOME") == str(home):  # ours, and was given it
+        return {}
+    if services.address(home) != url.rstrip("/") or secret.foreign(url):
+        return {}
+    return {"PREFECT_API_AUTH_STRING": secret.known(home), **secret.without_proxy(os.environ)}
 
 
 def accept_bare_names() -> None:
@@ -52,15 +84,24 @@ def _with_bare_names(original: Callable[..., Awaitable[Any]]) -> Callable[..., A
     @functools.wraps(original)
     async def read_deployment_by_name(self: Any, name: str) -> Any:
         from httpx import ConnectError
+        from prefect.exceptions import PrefectHTTPStatusError
 
+        # Prefect prints a long traceback here; this is the first thing a newcomer meets.
         try:
             return await (original(self, name) if "/" in name else among_all(self, name))
         except ConnectError:
-            # Prefect prints a long traceback here; this is the first thing a newcomer meets.
             raise SystemExit(
                 f"no Prefect server answers at {self.api_url}\n"
                 "  next:  keep one up with `make serve` in another terminal, "
                 "or run a campaign with its own server: `make campaign`"
+            ) from None
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != 401:
+                raise
+            raise SystemExit(
+                f"the Prefect server at {self.api_url} wants its secret\n"
+                "  next:  call `prefect` in the directory whose `agd serve` is up, or "
+                'export PREFECT_API_AUTH_STRING="$(cat .prefect/secret)" of that directory'
             ) from None
 
     return read_deployment_by_name

@@ -2,12 +2,14 @@
 
 In: the project directory. Out: a server with its database under ``.prefect/``, a worker and the
 deployments of ``prefect.yaml``, alive inside a ``with`` block and gone after it, however it ends.
+The server takes orders only with the secret of `flows.secret`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -17,16 +19,27 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
+from flows import secret
 from structure.errors import CampaignError, ConfigError
 from structure.files import write_json
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 POOL = "agd-local"
 QUEUE = "agd-run"
 """Work queue of `agd run`: its worker takes the one run it was started for, never a late one."""
+
+LOCK = "server.lock"
+"""Held, in ``.prefect``, while a server of the project is up or coming up."""
+
+RECORD = "server.json"
+"""What a server that is up says of itself, in ``.prefect``."""
 
 SERVE_PORT = 4200
 """Port of `agd serve`, as ``[tool.prefect.api]`` in pyproject.toml tells Prefect's CLI."""
@@ -55,12 +68,23 @@ def find_project() -> Path:
     return here
 
 
-def environment(project: Path, url: str) -> dict[str, str]:
-    """Return the environment of every process that talks to the project's server."""
+def environment(project: Path, url: str, key: str) -> dict[str, str]:
+    """Return the environment of every process that talks to the project's server.
+
+    Parameters
+    ----------
+    project : Path
+    url : str
+        Of the server's API.
+    key : str
+        Its secret. The kernel shows the environment of a process to its owner only.
+    """
     return {
         **os.environ,
+        **secret.without_proxy(os.environ),
         "PREFECT_HOME": str(project / ".prefect"),
         "PREFECT_API_URL": url,
+        "PREFECT_API_AUTH_STRING": key,
         "PREFECT_PROFILES_PATH": str(project / ".prefect" / "profiles.toml"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -88,12 +112,12 @@ def server(project: Path, port: int | None = None, ui: bool = False) -> Iterator
     Raises
     ------
     CampaignError
-        If another server of this project is up, the port is taken, or the server does not start.
+        If another server of this project is up, the port is taken, the server does not start, or
+        its folder cannot be closed to others.
     """
-    home = project / ".prefect"
-    home.mkdir(exist_ok=True)
+    home = secret.private(project / ".prefect")
     try:
-        lock = FileLock(home / "server.lock", timeout=0)
+        lock = FileLock(home / LOCK, timeout=0)
         lock.acquire()
     except Timeout as error:
         raise CampaignError(
@@ -103,39 +127,83 @@ def server(project: Path, port: int | None = None, ui: bool = False) -> Iterator
         ) from error
     try:
         port = _checked_port(port)
-        url = f"http://127.0.0.1:{port}/api"
-        env = environment(project, url)
-        words = ["server", "start", "--port", str(port), "--ui" if ui else "--no-ui"]
-        with process(_prefect(*words), env, home / "server.log") as running:
+        url = f"http://{secret.HOST}:{port}/api"
+        key = secret.made(home)
+        env = environment(project, url, key)
+        words = ["server", "start", "--host", secret.HOST, "--port", str(port)]
+        words.append("--ui" if ui else "--no-ui")
+        own = {**env, "PREFECT_SERVER_API_AUTH_STRING": key}
+        with process(_prefect(*words), own, home / "server.log") as running:
             _wait_until_healthy(url, running, home / "server.log")
-            write_json(home / "server.json", {"url": url, "ui": ui})
+            write_json(home / RECORD, {"url": url, "ui": ui})
             try:
                 yield env
             finally:
-                (home / "server.json").unlink(missing_ok=True)
+                (home / RECORD).unlink(missing_ok=True)
     finally:
         lock.release()
 
 
-def served(project: Path) -> str | None:
-    """Return the API address of this project's `agd serve`, or None if none is up.
+def served(project: Path) -> dict[str, str] | None:
+    """Return the environment of clients of this project's `agd serve`; None if none is up.
 
     One that is just starting, or too busy to answer at once, is waited for.
+
+    Raises
+    ------
+    CampaignError
+        If the server is another user's, or does not take the secret that is in its file.
     """
-    began = time.monotonic()
-    while _locked(project / ".prefect" / "server.lock"):
-        record = _record(project / ".prefect" / "server.json")
+    home, began = project / ".prefect", time.monotonic()
+    if not home.exists():
+        return None
+    secret.private(home)
+    while _locked(home):
+        record = _record(home)
         if record is not None and not record["ui"]:
             return None
         if record is not None and _healthy(record["url"]):
-            return str(record["url"])
+            env = environment(project, str(record["url"]), secret.known(home))
+            with client(env) as one:
+                one.hello()
+            return env
         if time.monotonic() - began > START_LIMIT_S:
             return None
         time.sleep(0.5)
     return None
 
 
-def _locked(path: Path) -> bool:
+@contextlib.contextmanager
+def client(env: Mapping[str, str]) -> Iterator[SyncPrefectClient]:
+    """Give a client of the server.
+
+    Raises
+    ------
+    CampaignError
+        If the server does not take our secret.
+    """
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    url, key = env["PREFECT_API_URL"], env["PREFECT_API_AUTH_STRING"]
+    try:
+        with SyncPrefectClient(url, auth_string=key, httpx_settings={"trust_env": False}) as one:
+            yield one
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != 401:
+            raise
+        path = Path(env["PREFECT_HOME"]) / secret.FILE
+        raise secret.unusable(path, "is not the one it was started with") from error
+
+
+def address(home: Path) -> str | None:
+    """Return the address of the API of the project's own server, if one is up."""
+    record = _record(home) if secret.ours(home) and _locked(home) else None
+    return None if record is None else str(record["url"])
+
+
+def _locked(home: Path) -> bool:
+    path = home / LOCK
     if not path.exists():
         return False
     try:
@@ -145,10 +213,10 @@ def _locked(path: Path) -> bool:
         return True
 
 
-def _record(path: Path) -> dict[str, Any] | None:
+def _record(home: Path) -> dict[str, Any] | None:
     """Return what a server that is up wrote of itself; None before it did."""
     try:
-        record = json.loads(path.read_text())
+        record = json.loads((home / RECORD).read_text())
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
@@ -180,7 +248,6 @@ def deploy(env: Mapping[str, str], project: Path, *names: str) -> None:
 
 def make_pool(env: Mapping[str, str]) -> None:
     """Make the work pool of this project's deployments unless the server has it."""
-    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
     from prefect.workers.process import ProcessWorker
@@ -190,11 +257,8 @@ def make_pool(env: Mapping[str, str]) -> None:
         type="process",
         base_job_template=ProcessWorker.get_default_base_job_template(),
     )
-    with (
-        SyncPrefectClient(env["PREFECT_API_URL"]) as client,
-        contextlib.suppress(ObjectAlreadyExists),
-    ):
-        client.create_work_pool(pool)
+    with client(env) as one, contextlib.suppress(ObjectAlreadyExists):
+        one.create_work_pool(pool)
 
 
 def worker(env: Mapping[str, str], project: Path, queue: str | None = None) -> Any:
@@ -267,11 +331,11 @@ def _checked_port(port: int | None) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port or 0))
+            probe.bind((secret.HOST, port or 0))
         except OSError as error:
             raise CampaignError(
                 f"port {port} is taken by another program",
-                where=f"127.0.0.1:{port}",
+                where=f"{secret.HOST}:{port}",
                 fix="Stop that program, or give another one with `agd serve --port 4300`.",
             ) from error
         return int(probe.getsockname()[1])
@@ -294,6 +358,14 @@ def _healthy(url: str) -> bool:
     import httpx
 
     try:
-        return httpx.get(f"{url}/health", timeout=2.0).status_code == 200
+        answer = httpx.get(f"{url}/health", timeout=2.0, trust_env=False)
     except httpx.HTTPError:
         return False
+    return answer.status_code == 200 and not secret.foreign(url)
+
+
+def gone(url: str) -> bool:
+    """Return whether nobody listens at the address of a server any more."""
+    with socket.socket() as probe:
+        probe.settimeout(2.0)
+        return probe.connect_ex((secret.HOST, urlsplit(url).port or 0)) == errno.ECONNREFUSED
