@@ -54,7 +54,7 @@ def private(home: Path) -> Path:
             f"the folder of the Prefect server cannot be closed to others: "
             f"{error.strerror or error}",
             where=home,
-            fix="Make it a link to a folder of your own on a local disk, or add `--local`.",
+            fix="Work in a clone of your own, on a disk that keeps permissions, or add `--local`.",
         ) from error
     return home
 

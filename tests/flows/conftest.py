@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_urlsafe
 
 import pytest
 
@@ -13,10 +14,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
-    """One Prefect server for all tests that run flows in this process."""
+    """One Prefect server, with a secret, for all tests that run flows in this process."""
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_SERVER_API_AUTH_STRING,
+        temporary_settings,
+    )
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    key = f"agd:{token_urlsafe(32)}"
+    both = {PREFECT_API_AUTH_STRING: key, PREFECT_SERVER_API_AUTH_STRING: key}
+    with temporary_settings(both), prefect_test_harness(server_startup_timeout=120):
         yield
 
 

@@ -38,7 +38,12 @@ def interrupted(project, tmp_path_factory):
     """A campaign that was told to stop in its search, with what the launcher said."""
     root = tmp_path_factory.mktemp("campaigns") / "launched"
     process = subprocess.Popen(
-        command(root), cwd=project, stdout=subprocess.PIPE, text=True, env=ENV
+        command(root),
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ENV,
     )
     said = []
     assert process.stdout is not None

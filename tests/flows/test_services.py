@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from pathlib import Path
 
+import httpx
 import pytest
 
-from flows import launch, services
+from flows import launch, secret, services
 from structure.errors import CampaignError, ConfigError
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow]
 
 ATTEMPTS = 240
+STREAMS = (
+    "/events/in",
+    "/events/out",
+    "/logs/out",
+    "/task_runs/subscriptions/scheduled",
+    f"/work_pools/{services.POOL}/workers/connect",
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +41,7 @@ def server(project):
 
 @pytest.fixture
 def client(server):
-    from prefect.client.orchestration import SyncPrefectClient
-
-    with SyncPrefectClient(server["PREFECT_API_URL"]) as one:
+    with services.client(server) as one:
         yield one
 
 
@@ -43,6 +53,20 @@ def prefect(server, project, *words):
         capture_output=True,
         text=True,
     )
+
+
+def basic(key):
+    """The header a client with this secret sends."""
+    return {} if key is None else {"Authorization": f"Basic {b64encode(key.encode()).decode()}"}
+
+
+def content(path, folder=None):
+    """What a file begins with, or None if it cannot be read."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY, dir_fd=folder), "rb") as handle:
+            return handle.read(1 << 16)
+    except OSError:
+        return None
 
 
 def until(condition):
@@ -61,6 +85,115 @@ def test_the_command_of_the_readme_starts_a_run(server, project, client):
     (run,) = client.read_flow_runs()
     assert client.read_deployment(run.deployment_id).name == "agd-bandgap"
     assert run.parameters["config"] == "agd-bandgap"
+
+
+def test_nobody_commands_the_server_without_the_secret(server, client):
+    """Every operation of the API, with no secret and with wrong ones; only two say they are up."""
+    deployment = client.read_deployment_by_name("agd/agd-bandgap")
+    before = len(client.read_flow_runs())
+    key = server["PREFECT_API_AUTH_STRING"]
+    site = server["PREFECT_API_URL"].removesuffix("/api")
+    wrong = [None, key[:-1], f"{key}x", key.partition(":")[2], ":"]
+    headers = [basic(one) for one in wrong] + [{"Authorization": f"Bearer {key}"}]
+    opened = set()
+    with httpx.Client(base_url=site, trust_env=False, timeout=60) as stranger:
+        paths = stranger.get("/openapi.json").json()["paths"]
+        assert len(paths) > 100
+        for number, (path, method) in enumerate((p, m) for p, ms in paths.items() for m in ms):
+            place = "/api" + re.sub(r"\{[^}]*\}", str(deployment.id), path)
+            one = headers[number % len(headers)]
+            if stranger.request(method, place, json={}, headers=one).status_code != 401:
+                opened.add((method, path))
+        order = {"job_variables": {"command": "touch taken"}}
+        place = f"/api/deployments/{deployment.id}/create_flow_run"
+        for one in headers:
+            assert stranger.post(place, json=order, headers=one).status_code == 401
+        assert stranger.post(place, json={}, headers=basic(key)).status_code == 201
+    assert opened == {("get", "/health"), ("get", "/ready")}
+    assert len(client.read_flow_runs()) == before + 1
+
+
+@pytest.mark.parametrize("place", STREAMS)
+def test_no_stream_opens_without_the_secret(server, place):
+    from websockets.exceptions import ConnectionClosed, InvalidStatus
+    from websockets.sync.client import connect
+
+    url = server["PREFECT_API_URL"].replace("http", "ws", 1) + place
+    for first in ({"type": "auth", "token": None}, {"type": "auth", "token": "agd:x"}, {}):
+        with (
+            connect(url, subprotocols=["prefect"], proxy=None) as stream,
+            pytest.raises(ConnectionClosed, match="1008"),
+        ):
+            stream.send(json.dumps(first))
+            stream.recv()
+    with pytest.raises(InvalidStatus):
+        connect(url, proxy=None)
+    key = server["PREFECT_API_AUTH_STRING"]
+    with connect(url, subprotocols=["prefect"], proxy=None) as stream:
+        stream.send(json.dumps({"type": "auth", "token": key}))
+        assert json.loads(stream.recv())["type"] == "auth_success"
+
+
+def test_the_server_is_heard_on_this_machine_s_own_address_only(server):
+    port = int(server["PREFECT_API_URL"].split(":")[-1].split("/")[0])
+    with socket.socket() as probe:  # another address of the loopback network
+        assert probe.connect_ex(("127.0.0.2", port)) != 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_another_user_cannot_read_the_secret_database_or_environment(server, project):
+    key = f"PREFECT_SERVER_API_AUTH_STRING={server['PREFECT_API_AUTH_STRING']}".encode()
+    (environ,) = (
+        path for path in Path("/proc").glob("[0-9]*/environ") if key in (content(path) or b"")
+    )
+    names = [f".prefect/{name}" for name in (secret.FILE, "prefect.db", "server.log")]
+    assert all(content(project / name) is not None for name in names)
+    project.chmod(0o755)
+    folder = os.open(project, os.O_RDONLY)
+    os.seteuid(65534)
+    try:
+        assert content("prefect.yaml", folder)
+        assert [content(name, folder) for name in [*names, environ]] == [None] * 4
+        with pytest.raises(PermissionError):
+            os.open(".prefect", os.O_RDONLY, dir_fd=folder)
+    finally:
+        os.seteuid(0)
+        os.close(folder)
+
+
+def test_the_secret_lies_in_its_file_alone(server, project):
+    key = server["PREFECT_API_AUTH_STRING"]
+    shown = [key.partition(":")[2].encode(), b64encode(key.encode())]
+    found = {
+        path.name
+        for path in project.rglob("*")
+        if path.is_file() and any(words in path.read_bytes() for words in shown)
+    }
+    assert found == {secret.FILE}
+    commands = [one.read_bytes() for one in Path("/proc").glob("[0-9]*/cmdline") if one.exists()]
+    assert not [one for one in commands if shown[0] in one]
+
+
+def test_with_another_secret_the_clients_say_what_to_do(server, project):
+    other = server | {"PREFECT_API_AUTH_STRING": f"agd:{43 * 'x'}"}
+    with pytest.raises(CampaignError, match="not the one it was started with"):
+        services.make_pool(other)
+    done = prefect(other, project, "deployment", "run", "agd-bandgap")
+    assert done.returncode == 1
+    assert "wants its secret" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_shell_in_the_project_needs_no_secret_typed(server, project):
+    """As after `cd`: of our settings only the address, the secret from the file."""
+    ours = ("PREFECT_HOME", "PREFECT_API_AUTH_STRING", "PREFECT_PROFILES_PATH")
+    shell = {name: value for name, value in server.items() if name not in ours}
+    home = {"PREFECT_HOME": str(project / "of-the-shell")}
+    done = prefect(shell | home, project, "deployment", "run", "agd-bandgap")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert server["PREFECT_API_AUTH_STRING"].partition(":")[2] not in done.stdout + done.stderr
+    elsewhere = prefect(shell | home, project.parent, "deployment", "run", "agd/agd-bandgap")
+    assert "401" in elsewhere.stdout + elsewhere.stderr
 
 
 def test_the_portable_name_works_too(server, project):
@@ -95,7 +228,7 @@ def test_a_schedule_that_is_switched_on_plans_its_nights(server, client):
     """Versions of SQLAlchemy that Prefect cannot use break this, and nothing else shows it."""
     from prefect.client.schemas.objects import StateType
 
-    launch._activate_schedules(server["PREFECT_API_URL"])
+    launch._activate_schedules(server)
     deployment = client.read_deployment_by_name("agd/agd-bandgap-overnight")
     nights = until(
         lambda: [run for run in client.read_flow_runs() if run.deployment_id == deployment.id]
@@ -114,7 +247,7 @@ def test_runs_left_open_by_a_kill_are_closed_but_planned_nights_stay(server, cli
     run = client.create_flow_run_from_deployment(deployment.id)
     client.set_flow_run_state(run.id, Running(), force=True)
     planned = {r.id for r in client.read_flow_runs() if r.auto_scheduled}
-    launch._close_leftovers(server["PREFECT_API_URL"])
+    launch._close_leftovers(server)
     assert client.read_flow_run(run.id).state_type == StateType.CRASHED
     still = {r.id for r in client.read_flow_runs() if r.state_type == StateType.SCHEDULED}
     assert planned <= still
