@@ -21,6 +21,11 @@ SMALL: dict[str, Any] = {
 the window is wide enough for a few thousand formulas to leave candidates."""
 
 
+def settings(overrides: dict[str, Any]) -> list[str]:
+    """Return the words of a command that make these settings."""
+    return [word for key, value in overrides.items() for word in ("--set", f"{key}={value}")]
+
+
 def _benchmark() -> Any:
     """Load benchmarks/kills.py: the tests compare campaigns by the benchmark's own measure."""
     spec = importlib.util.spec_from_file_location("kills", ROOT / "benchmarks" / "kills.py")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tasks._campaign import Campaign
 from tasks._handles import write_table
 from tasks._ledger import Candidate, Label
 from tasks._outputs import Handle, ScreenedShard
+from tests.flows.campaigns import SMALL, settings
 
 
 @pytest.fixture
@@ -266,3 +269,84 @@ def test_an_error_nobody_foresaw_is_one_line_and_says_how_to_see_more(agd, monke
     assert "the disk caught fire" in err
     assert "--debug" in err
     assert "Traceback" not in out + err
+
+
+STOPPABLE = """
+import sys, time
+from flows import cli
+
+@cli.app.command()
+def work():
+    try:
+        print("working", flush=True)
+        time.sleep(600)
+    finally:
+        print("tidying", flush=True)
+        sys.stdin.readline()
+        print("tidy", flush=True)
+
+sys.argv = ["agd", "work"]
+cli.main()
+"""
+
+
+@contextmanager
+def at_work(*before):
+    """Give a command of ours that works until it is told to stop, and tidies until it may end."""
+    words = [*before, sys.executable, "-c", STOPPABLE]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "working\n"
+        yield one
+        one.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_told_to_stop_tidies_up_and_says_how_to_go_on(number):
+    with at_work() as one:
+        one.send_signal(number)
+        out, err = one.communicate("go on\n")
+        assert (out, one.returncode) == ("tidying\ntidy\n", 130)
+        assert "the same command goes on from here" in err
+        assert "Traceback" not in err
+
+
+def test_being_told_twice_does_not_cut_the_tidying_short():
+    """A scheduler sends SIGTERM to the batch script and to its children, which hand it on."""
+    with at_work() as one:
+        one.send_signal(signal.SIGTERM)
+        assert one.stdout.readline() == "tidying\n"
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            one.send_signal(number)
+        out, err = one.communicate("go on\n")
+        assert (out, one.returncode) == ("tidy\n", 130)
+        assert "the same command goes on from here" in err
+
+
+def test_a_command_under_nohup_outlives_the_terminal():
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+    start = [sys.executable, "-c", f"{ignoring}os.execv(sys.argv[1], sys.argv[1:])"]
+    with at_work(*start) as one:
+        one.send_signal(signal.SIGHUP)
+        one.send_signal(signal.SIGTERM)
+        out, _ = one.communicate("go on\n")
+        assert (out, one.returncode) == ("tidying\ntidy\n", 130)
+
+
+@pytest.mark.slow
+def test_a_local_campaign_told_to_stop_ends_with_130_and_the_same_command_goes_on(tmp_path):
+    agd = Path(sys.executable).parent / "agd"
+    words = [agd, "run", "--local", "--campaign", "one", *settings(SMALL)]
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "explore: iteration 1," in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert said.count("the same command goes on from here") == 2  # the log, and the last word
+    assert "Traceback" not in said
+    assert subprocess.run(words, cwd=tmp_path).returncode == 0
+    assert not (tmp_path / "one" / "report" / "FAILED.md").exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows import services
-from tests.flows.campaigns import SMALL, fingerprint, kills
+from tests.flows.campaigns import SMALL, fingerprint, kills, settings
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow]
 
@@ -22,9 +22,7 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 def command(root, **overrides):
     words = [str(AGD), "run", "agd-bandgap", "--campaign", str(root)]
-    for key, value in (SMALL | overrides).items():
-        words += ["--set", f"{key}={value}"]
-    return words
+    return words + settings(SMALL | overrides)
 
 
 def run(project, root, **overrides):
