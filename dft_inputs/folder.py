@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from dft_inputs.answers import APPROVED
 from dft_inputs.approval import approval_text
+from dft_inputs.job_list import index_files
 from dft_inputs.scheduler import script
 from dft_inputs.ticket import (
     ID_DIGITS,
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from dft_inputs.recipe import Recipe
-
-BATCH_SCHEMA = 1
-"""Version of ``batch.json``."""
 
 COUNTING_TEXTS = ("README.txt", "potcars.txt")
 """Files beside the jobs that speak of all of them, and change when jobs are added."""
@@ -284,9 +282,14 @@ def extend_batch(
         _write_whole(target, asked, shared, manifest)
     clear_unfinished(target)
     present = emitted_jobs(target)
-    for job in jobs:
-        if job.ticket.id in present:
-            continue
+    new = {job.ticket.id: job for job in jobs if job.ticket.id not in present}
+    known = [ticket for ticket, _ in present.values()]
+    tickets = sorted([*known, *(j.ticket for j in new.values())], key=lambda t: t.folder)
+    told = {name: shared[name] for name in COUNTING_TEXTS if name in shared}
+    # The list comes first: whoever finds a folder of a run that was killed here sees whose it is.
+    for name, text in {**told, **index_files(tickets, manifest)}.items():
+        write_text(target / name, text)
+    for job in new.values():
         temporary = target / f"{TEMPORARY_PREFIX}{job.ticket.folder}"
         before = answered.get(job.ticket.id)
         try:
@@ -301,34 +304,6 @@ def extend_batch(
                 where=target / job.ticket.folder,
                 fix="Free disk space, then run the same command again.",
             ) from error
-    tickets = [ticket for ticket, _ in emitted_jobs(target).values()]
-    told = {name: shared[name] for name in COUNTING_TEXTS if name in shared}
-    for name, text in {**told, **index_files(tickets, manifest)}.items():
-        write_text(target / name, text)
-
-
-def index_files(tickets: Sequence[Ticket], manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Return ``batch.json`` and ``jobs.txt``, the same list for shells, in order of priority."""
-    document = {
-        **manifest,
-        "schema_version": BATCH_SCHEMA,
-        "expected_files": ["ticket.json", "STATUS.json", "run.sh", "DONE or FAILED at the end"],
-        "jobs": [
-            {
-                "priority": priority,
-                "id": ticket.id,
-                "folder": ticket.folder,
-                "formula": ticket.formula,
-                "role": ticket.role,
-                "steps": [step.name for step in ticket.steps],
-            }
-            for priority, ticket in enumerate(tickets, start=1)
-        ],
-    }
-    return {
-        "batch.json": json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
-        "jobs.txt": "".join(f"{ticket.folder}\n" for ticket in tickets),
-    }
 
 
 def _refuse_shared_ids(jobs: Iterable[Job]) -> None:

@@ -161,6 +161,9 @@ def collect(
     rebuild: Annotated[
         bool, typer.Option(help="First give the ledger what lies in the folders.")
     ] = False,
+    restore: Annotated[
+        bool, typer.Option(help="First put jobs back that were moved to quarantine by mistake.")
+    ] = False,
 ) -> None:
     """Take finished DFT job directories in; may be repeated, also while a campaign runs."""
     from tasks.collect import CollectConfig, campaigns_under, collect_campaign
@@ -168,7 +171,7 @@ def collect(
     config = CollectConfig(stale_after_h=stale_hours)
     for root in campaigns_under(campaign):
         typer.echo(f"campaign     {root}")
-        for line in collect_campaign(root, config, sources or (), rebuild).lines():
+        for line in collect_campaign(root, config, sources or (), rebuild, restore).lines():
             typer.echo(line)
 
 

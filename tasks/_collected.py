@@ -33,6 +33,8 @@ class Collected(BaseModel):
     notes : tuple of str
         What was left alone and needs an eye: folders still being copied or gone, clocks that are
         wrong, copies that hold another result.
+    put_back : tuple of str
+        Folders that were moved out of quarantine, to where they now lie in the campaign.
     approval : tuple of str
         What waits for a person's answer in ``approved.csv``, or could not be understood there.
     """
@@ -47,6 +49,7 @@ class Collected(BaseModel):
     stale: tuple[str, ...] = ()
     quarantined: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    put_back: tuple[str, ...] = ()
     approval: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
@@ -55,6 +58,7 @@ class Collected(BaseModel):
         return [
             f"jobs         {tally or 'none'}",
             f"new labels   {self.new_labels}",
+            *(f"put back     {name}" for name in self.put_back),
             *(f"taken in     {name}" for name in self.ingested),
             *(f"remark       {text}" for text in self.remarks),
             *(f"turned down  {text}" for text in _declined_together(self.turned_down)),

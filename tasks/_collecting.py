@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
 from dft_inputs.approval import decide
 from dft_inputs.checks import judge
-from dft_inputs.folder import batches, job_folders, reference_folders
 from dft_inputs.received import shown, why
 from dft_inputs.status import Observation, State, may_become, observe, read_status
-from dft_inputs.ticket import ID_DIGITS, Ticket, read_ticket
+from dft_inputs.ticket import Ticket, read_ticket
 from structure.errors import CampaignError, Rejection
 from tasks._collected import Collected
 from tasks._energies import FORMATION_ENERGY, HULL_DISTANCE, formation_energies, hull_distances
 from tasks._gpaw_results import gpaw_result_of
+from tasks._job_lock import jobs_to_itself
+from tasks._job_places import OwnLists, all_folders, id_of, not_recorded, without_folder
 from tasks._ledger import Ledger
 from tasks._quarantine import set_aside
 from tasks._results import Result, broken_result, read_result_file, result_of
@@ -45,7 +45,8 @@ class CollectConfig(BaseModel):
     stale_after_h : float
         A running job without a sign of life for longer is called stale.
     wait_s : float
-        How long to wait for another collect of the same campaign.
+        How long to wait for another collect of the same campaign, or for a run that is just handing
+        jobs off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,12 +62,14 @@ class _Round:
     root: Path
     ledger: Ledger
     jobs: dict[str, dict[str, Any]]
+    lists: OwnLists
     ingested: list[str]
     turned_down: list[str]
     stale: list[str]
     quarantined: list[str]
     remarks: list[str]
     notes: list[str]
+    unrecorded: list[Path] = field(default_factory=list)
 
     def move(self, id: str, state: State, code: int | None, story: Mapping[str, Any]) -> None:
         """Follow a job to the state its files show, if that is a legal move."""
@@ -111,20 +114,12 @@ def collect(
     Raises
     ------
     CampaignError
-        If another collect does not end, a source does not exist, or the ledger knows no jobs
-        although there are job directories.
+        If another collect or hand-off does not end, a source does not exist, or the ledger knows no
+        jobs although there are job directories.
     """
     config = config or CollectConfig()
-    lock = FileLock(root / "collect.lock", timeout=config.wait_s)
-    try:
-        with lock:
-            return _collect(root, ledger, config, sources)
-    except Timeout as error:
-        raise CampaignError(
-            "another collect of this campaign has been running for long",
-            where=root,
-            fix="Wait until it ends, or end it; nothing is lost either way.",
-        ) from error
+    with jobs_to_itself(root, config.wait_s):
+        return _collect(root, ledger, config, sources)
 
 
 def _collect(
@@ -132,13 +127,14 @@ def _collect(
 ) -> Collected:
     labels_before = _count_labels(ledger)
     jobs = {job["id"]: job for job in ledger.jobs()}
-    this = _Round(root, ledger, jobs, [], [], [], [], [], [])
-    folders = list(_folders(root, sources))
+    this = _Round(root, ledger, jobs, OwnLists(root, jobs), [], [], [], [], [], [])
+    folders = list(all_folders(root, sources))
     if folders and not jobs:
         raise CampaignError(
             "the ledger knows no jobs, but there are job directories",
             where=root,
-            fix="If the ledger was lost, run `agd collect --rebuild` first.",
+            fix="If the run that made them was killed, the same command goes on and records them; "
+            "if the ledger was lost, run `agd collect --rebuild` first.",
         )
     now = time.time()
     approval = decide((folder.parent for folder in folders), now)
@@ -147,7 +143,8 @@ def _collect(
             _look_at(this, folder, now, config.stale_after_h * 3600)
         except OSError as error:  # unreadable, or moved away while we looked
             this.notes.append(f"{shown(folder.name)}: {why(error)}; the next collect looks again")
-    this.notes += _without_folder(jobs, {_id_of(folder) for folder in folders})
+    this.notes += without_folder(jobs, {id_of(folder) for folder in folders})
+    this.notes += not_recorded(this.unrecorded)
     for step in (formation_energies, hull_distances):
         for result in step(root, jobs):
             if isinstance(result, Rejection):
@@ -173,51 +170,9 @@ def _count_labels(ledger: Ledger) -> int:
     return sum(label.origin in ("dft-vasp", "dft-gpaw") for label in labels)
 
 
-def _folders(root: Path, sources: Iterable[Path]) -> Iterator[Path]:
-    """Yield job directories: of other places first, then of the campaign's own batches."""
-    for source in sources:
-        if not source.is_dir():
-            raise CampaignError(
-                "there is no such folder", where=source, fix="Give the folder that came back."
-            )
-        below = [*_jobs_below(source)]
-        for inner in sorted(p for p in source.iterdir() if p.is_dir() and "--" not in p.name):
-            below += _jobs_below(inner)
-        alone = "--" in source.resolve().name and not below
-        yield from [source.resolve()] if alone else below
-    for batch in [*batches(root / "handoff"), *reference_folders(root)]:
-        yield from job_folders(batch)
-
-
-def _jobs_below(place: Path) -> Iterator[Path]:
-    """Yield job directories, also those of a batch that somebody gave a name like a job's."""
-    for folder in job_folders(place):
-        inside = () if (folder / "ticket.json").exists() else tuple(job_folders(folder))
-        yield from inside or (folder,)
-
-
-def _id_of(folder: Path) -> str:
-    return folder.name.rpartition("--")[2][:ID_DIGITS]
-
-
-def _without_folder(jobs: Mapping[str, Mapping[str, Any]], seen: set[str]) -> list[str]:
-    """Say which unfinished jobs have no folder any more, together where they lay together."""
-    over = (State.INGESTED, State.FAILED, State.QUARANTINED, State.CANCELLED)
-    lost: dict[str, list[str]] = {}
-    for id, job in jobs.items():
-        if id not in seen and job["state"] not in over:
-            place, _, name = job["folder"].rpartition("/")
-            lost.setdefault(place, []).append(name)
-    return [
-        f"{len(names)} unfinished jobs are not in {place} any more, such as {names[0]}; "
-        "if they were moved, name their place with --from"
-        for place, names in lost.items()
-    ]
-
-
 def _look_at(this: _Round, folder: Path, now: float, stale_after_s: float) -> None:
     """Take one folder in, follow its state, or put it into quarantine."""
-    id = _id_of(folder)
+    id = id_of(folder)
     job = this.jobs.get(id)
     if job is not None and job["state"] == State.INGESTED:
         _compare(this, folder, id)
@@ -231,6 +186,8 @@ def _look_at(this: _Round, folder: Path, now: float, stale_after_s: float) -> No
     if isinstance(ticket, Rejection):
         if ticket.code == "100":
             this.notes.append(f"{shown(folder.name)}: {ticket.sentence}")
+        elif id not in this.jobs and this.lists.name(folder):
+            this.unrecorded.append(folder)
         else:
             _quarantine(this, folder, id, ticket)
     elif seen.state is State.DONE:

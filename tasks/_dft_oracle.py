@@ -33,7 +33,7 @@ from tasks._collecting import collect
 from tasks._core_hours import room_for
 from tasks._dft_settings import DFTOracleConfig, Engine
 from tasks._earlier import campaigns_before
-from tasks._emission import Emission, each_question_once, record
+from tasks._emission import Emission, each_question_once
 from tasks._ledger import Label, Ledger, Origin
 from tasks._oracles import PROPERTY, Answer, Asked
 from tasks._structures import Placed, campaign_library, first_usable, usable_templates
@@ -88,7 +88,6 @@ class DFTOracle:
         self._config = config
         self._structures = config.structures_for(engine)
         self._emission = Emission(campaign.root, recipe, cluster_of(config))
-        self._adopted = False
         self._start_after = 0.0
 
     def accepts(self, counts: np.ndarray) -> np.ndarray:
@@ -133,12 +132,8 @@ class DFTOracle:
 
     def _take_in(self) -> None:
         """Bring the ledger up to what lies in the directories."""
-        campaign = self._campaign
-        if not self._adopted:
-            record(campaign)
-            self._adopted = True
-        if campaign.ledger.jobs():
-            collect(campaign.root, campaign.ledger)
+        if self._campaign.ledger.jobs():
+            collect(self._campaign.root, self._campaign.ledger)
 
     def _is_ours(self, job: Mapping[str, Any]) -> bool:
         return bool(job["recipe"] == self.source)
@@ -231,11 +226,9 @@ class DFTOracle:
                 for f, o in outcomes.items()
                 if isinstance(o, Rejection)
             ]
-            references = self._emission.emit_references(jobs)
-            batch = self._emission.emit_batch(each_question_once(jobs), refused, references)
-            record(self._campaign)
-            logger.info("oracle: asks for %d calculations in %s", len(jobs), batch.name)
-            self._start([batch, references])
+            emitted = self._emission.emit(self._campaign.ledger, each_question_once(jobs), refused)
+            logger.info("oracle: asks for %d calculations in %s", len(jobs), emitted.batch.name)
+            self._start([place for place in emitted if place is not None])
         return outcomes
 
     def _job(self, row: np.ndarray, formula: str, asked: Asked | None, i: int) -> Job | Rejection:

@@ -3,6 +3,7 @@
 In: jobs of one recipe, ready to be written. Out: a batch under ``handoff/``, the recipe's reference
 jobs beside it, and a row in the ledger for every job. Directories appear whole or not at all, and a
 question that lies in any batch is not written again, so that every call may be killed and repeated.
+Whoever collects meanwhile meets a batch only once the ledger has it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dft_inputs.folder import (
     Job,
@@ -21,19 +22,27 @@ from dft_inputs.folder import (
     emitted_jobs,
     extend_batch,
     next_batch_name,
-    reference_folders,
     write_batch,
 )
+from dft_inputs.job_list import listed, manifest_of
 from dft_inputs.recipe import Recipe
 from dft_inputs.references import reference_jobs, unreferenced
 from dft_inputs.scheduler import ClusterSettings, batch_files
 from dft_inputs.ticket import Ticket
-from tasks._campaign import Campaign
 from tasks._earlier import finished_references
+from tasks._job_lock import jobs_to_itself
+from tasks._ledger import Ledger
 
 EMITTED_AT = "emitted_at"
 """Key of a job's story in the ledger: when it was recorded, ISO 8601 in UTC; of one that ran before
 that, when it began. The ticket does not hold it: equal questions give equal tickets."""
+
+
+class Emitted(NamedTuple):
+    """Where jobs lie: their batch, and the reference jobs that belong to it."""
+
+    batch: Path
+    references: Path | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,33 @@ class Emission:
     root: Path
     recipe: Recipe
     cluster: ClusterSettings
+
+    def emit(
+        self,
+        ledger: Ledger,
+        jobs: Sequence[Job],
+        refused: Sequence[Mapping[str, str]] = (),
+        *,
+        references: bool = True,
+        others: Sequence[Job] = (),
+    ) -> Emitted:
+        """Write jobs with the references of their elements, and give all of them to the ledger.
+
+        Parameters
+        ----------
+        ledger : Ledger
+        jobs, refused
+            As in `emit_batch`.
+        references : bool
+            Whether reference jobs belong to them.
+        others : sequence of Job
+            More jobs for the folder of the references.
+        """
+        with jobs_to_itself(self.root):
+            place = self.emit_references(jobs, others) if references else None
+            batch = self.emit_batch(jobs, refused, place)
+            record(self.root, ledger, [batch, *([place] if place else ())])
+        return Emitted(batch, place)
 
     def emit_batch(
         self,
@@ -153,11 +189,8 @@ class Emission:
 
 def _recipe_of(place: Path) -> str | None:
     """Return the hash of the recipe that a folder of jobs names, if it can be read."""
-    try:
-        found = json.loads((place / "batch.json").read_bytes())["recipe_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return str(found)
+    found = manifest_of(place).get("recipe_sha256")
+    return None if found is None else str(found)
 
 
 def _first_run(folder: Path) -> str | None:
@@ -174,30 +207,47 @@ def each_question_once(jobs: Iterable[Job]) -> list[Job]:
     return list({job.ticket.content_sha256: job for job in jobs}.values())
 
 
-def record(campaign: Campaign) -> list[str]:
-    """Give the ledger every job that lies in the campaign and is not in it yet; return their ids.
+def job_row(root: Path, ticket: Ticket, folder: Path, place: str | None = None) -> dict[str, Any]:
+    """Return what the ledger is given of a job.
 
-    A run that was killed after it wrote a batch is completed by this.
+    Parameters
+    ----------
+    root : Path
+        Campaign directory.
+    ticket : Ticket
+    folder : Path
+        Where the job lies.
+    place : str, optional
+        Its folder as the ledger names it, where that is another.
     """
-    known = {job["id"] for job in campaign.ledger.jobs()}
-    places = [*batches(campaign.root / "handoff"), *reference_folders(campaign.root)]
-    new = {
-        ticket.id: {
-            "id": ticket.id,
-            "formula": ticket.formula,
-            "batch": folder.parent.name,
-            "folder": folder.relative_to(campaign.root).as_posix(),
-            "recipe": ticket.recipe_sha256,
-            "story": {
-                **ticket.story,
-                "role": ticket.role,
-                "recipe": ticket.recipe,
-                "ticket_sha256": ticket.sha256,
-                EMITTED_AT: _first_run(folder) or datetime.now(UTC).isoformat(timespec="seconds"),
-            },
-        }
-        for ticket, folder in emitted_jobs(*places).values()
-        if ticket.id not in known
+    home = place or folder.relative_to(root).as_posix()
+    return {
+        "id": ticket.id,
+        "formula": ticket.formula,
+        "batch": Path(home).parent.name,
+        "folder": home,
+        "recipe": ticket.recipe_sha256,
+        "story": {
+            **ticket.story,
+            "role": ticket.role,
+            "recipe": ticket.recipe,
+            "ticket_sha256": ticket.sha256,
+            EMITTED_AT: _first_run(folder) or datetime.now(UTC).isoformat(timespec="seconds"),
+        },
     }
-    campaign.ledger.add_jobs(new.values())
+
+
+def record(root: Path, ledger: Ledger, places: Iterable[Path]) -> list[str]:
+    """Give the ledger the jobs of batches and reference folders that it lacks; return their ids.
+
+    Only what stands in a folder's list is ours: what else lies there was put there by somebody.
+    """
+    known = {job["id"] for job in ledger.jobs()}
+    new: dict[str, dict[str, Any]] = {}
+    for place in places:
+        names = listed(place)
+        for ticket, folder in emitted_jobs(place).values():
+            if ticket.id not in known and folder.name in names:
+                new.setdefault(ticket.id, job_row(root, ticket, folder))
+    ledger.add_jobs(new.values())
     return list(new)

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from dft_inputs.folder import batches, emitted_jobs, reference_folders
+from tasks._emission import job_row
 from tasks._ledger import Ledger
 from tasks._results import Result
 
@@ -32,15 +33,7 @@ def rebuild_jobs(root: Path, ledger: Ledger) -> tuple[int, int]:
     jobs = results = 0
     places = [*batches(root / "handoff"), *reference_folders(root)]
     for ticket, folder in emitted_jobs(*places).values():
-        story = {**ticket.story, "role": ticket.role, "recipe": ticket.recipe}
-        jobs += ledger.add_job(
-            ticket.id,
-            formula=ticket.formula,
-            batch=folder.parent.name,
-            folder=folder.relative_to(root).as_posix(),
-            recipe=ticket.recipe_sha256,
-            story={**story, "ticket_sha256": ticket.sha256},
-        )
+        jobs += ledger.add_jobs([job_row(root, ticket, folder)])
     known = {job["id"]: job for job in ledger.jobs()}
     for path in sorted((root / "results").glob("[0-9a-f]*.json")):
         try:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from structure.errors import CampaignError
 from tasks._collecting import CollectConfig, Collected, collect
+from tasks._job_lock import jobs_to_itself
 from tasks._ledger import Ledger
+from tasks._quarantine import put_back
 from tasks._rebuild import rebuild_jobs
 
 __all__ = ["CollectConfig", "Collected", "campaigns_under", "collect", "collect_campaign"]
@@ -42,6 +44,7 @@ def collect_campaign(
     config: CollectConfig | None = None,
     sources: Sequence[Path] = (),
     rebuild: bool = False,
+    restore: bool = False,
 ) -> Collected:
     """Open a campaign's ledger beside whatever runs there, and `collect`.
 
@@ -51,11 +54,24 @@ def collect_campaign(
         As `collect`.
     rebuild : bool
         First give the ledger the jobs and results that lie in the folders (`rebuild_jobs`).
+    restore : bool
+        First move jobs of the campaign back that were set aside by mistake
+        (`tasks._quarantine.put_back`).
     """
+    config = config or CollectConfig()
     ledger = Ledger.in_folder(root)
+    moved: list[str] = []
+    notes: list[str] = []
     try:
-        if rebuild:
-            rebuild_jobs(root, ledger)
-        return collect(root, ledger, config, sources)
+        if rebuild or restore:
+            with jobs_to_itself(root, config.wait_s):
+                if rebuild:
+                    rebuild_jobs(root, ledger)
+                if restore:
+                    moved, notes = put_back(root, ledger)
+        found = collect(root, ledger, config, sources)
     finally:
         ledger.close()
+    if not restore:
+        return found
+    return found.model_copy(update={"put_back": tuple(moved), "notes": (*notes, *found.notes)})

@@ -26,7 +26,7 @@ from structure.errors import Rejection
 from structure.io import structure_from_json
 from tasks._campaign import Campaign
 from tasks._competing import Competitors
-from tasks._emission import Emission, each_question_once, record
+from tasks._emission import Emission, each_question_once
 from tasks._handles import handle_for, read_table
 from tasks._outputs import Filtered, HandedOff, Trained
 
@@ -112,11 +112,14 @@ def _hand_off(
     competitors = Competitors(campaign, recipe) if config.competing_phases else None
     jobs, refused = _candidate_jobs(campaign.root, recipe, filtered, trained, competitors)
     emission = Emission(campaign.root, recipe, config.cluster)
-    references = None
-    if config.references and jobs:
-        references = emission.emit_references(jobs, competitors.jobs() if competitors else [])
-    batch = emission.emit_batch(jobs, refused, references)
-    record(campaign)
+    others = competitors.jobs() if competitors and config.references and jobs else []
+    batch = emission.emit(
+        campaign.ledger,
+        jobs,
+        refused,
+        references=config.references and bool(jobs),
+        others=others,
+    ).batch
     logger.info("handed off %d jobs in %s", len(jobs), batch.name)
     return HandedOff(
         batch=batch.name,

@@ -18,7 +18,7 @@ from dft_inputs.scheduler import ClusterSettings
 from structure.composition import counts_from
 from structure.io import structure_json
 from tasks._campaign import Campaign
-from tasks._emission import Emission, record
+from tasks._emission import Emission
 from tasks._handles import ModelHandle, write_table
 from tasks._outputs import Filtered, Trained
 from tasks.handoff import HandoffConfig, hand_off
@@ -159,15 +159,14 @@ def test_references_of_a_second_recipe_get_a_folder_of_their_own(tmp_path):
         for recipe in (GPAW, PAPER.with_steps(()), PAPER.with_steps(["06-elastic"])):
             emission = Emission(root, recipe, ClusterSettings())
             job = prepare_job(rocksalt(), recipe, formula="MgO")
-            folder = emission.emit_references([job])
-            emission.emit_batch([job], references=folder)
+            _, folder = emission.emit(campaign.ledger, [job])
+            assert folder is not None
             assert emission.reference_folder() == folder
             jobs[folder.name] = emitted_jobs(folder)
         assert list(jobs)[:2] == ["references", "references-agd-paper"]
         assert len(jobs) == 3
         assert len({id for found in jobs.values() for id in found}) == 6
-        assert len(record(campaign)) == 9
-        assert record(campaign) == []
+        assert len(campaign.ledger.jobs()) == 9
 
 
 def test_references_that_grow_are_counted_and_their_potentials_listed(tmp_path):
@@ -184,8 +183,8 @@ def test_references_that_grow_are_counted_and_their_potentials_listed(tmp_path):
 def test_references_that_an_earlier_night_took_in_are_not_asked_again(tmp_path):
     job = prepare_job(rocksalt(), PAPER, formula="MgO")
     with Campaign(tmp_path / "night-0001", {}, 0) as first:
-        place = Emission(first.root, PAPER, ClusterSettings()).emit_references([job])
-        record(first)
+        _, place = Emission(first.root, PAPER, ClusterSettings()).emit(first.ledger, [job])
+        assert place is not None
         oxygen = next(f for t, f in emitted_jobs(place).values() if t.formula == "O")
         status = json.loads((oxygen / "STATUS.json").read_text())
         status["history"] = [{"state": "RUNNING", "at": 1.6e9}]
@@ -196,10 +195,10 @@ def test_references_that_an_earlier_night_took_in_are_not_asked_again(tmp_path):
                 first.ledger.set_job_state(entry["id"], "INGESTED")
     config = {"ingest": {"earlier": ["../night-0001"]}}
     with Campaign(tmp_path / "night-0002", config, 1) as second:
-        place = Emission(second.root, PAPER, ClusterSettings()).emit_references([job])
+        _, place = Emission(second.root, PAPER, ClusterSettings()).emit(second.ledger, [job])
+        assert place is not None
         done = {t.formula: (f / "DONE").exists() for t, f in emitted_jobs(place).values()}
         assert done == {"Mg": False, "O": True}
-        record(second)
         began = {e["formula"]: e["story"]["emitted_at"][:4] for e in second.ledger.jobs()}
         assert began["O"] == "2020"
         assert began["Mg"] > "2020"
