@@ -7,6 +7,7 @@ the structure alone, or structures; a file that holds none becomes a `Rejection`
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from structure.cif_blocks import text_of
 from structure.composition import WRITING_ORDER
 from structure.elements import ELEMENTS, INDEX
 from structure.errors import Rejection
+from structure.poscar import read_poscar
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -155,36 +158,74 @@ def structure_from_json(text: str) -> Structure:
 
 
 def read_structure(path: Path) -> Structure | Rejection:
-    """Read a crystal structure from a file.
+    """Read the one crystal structure of a file; see `read_structures`.
+
+    Returns
+    -------
+    pymatgen.core.Structure or Rejection
+        Besides the codes of `read_structures`: ``cif`` for a file of several structures.
+    """
+    found = read_structures(path)
+    if len(found) == 1:
+        return found[0][1]
+    names = ", ".join(name for name, _ in found)
+    return Rejection("cif", f"{path.name} holds {len(found)} structures: {names}")
+
+
+def read_structures(path: Path) -> list[tuple[str, Structure | Rejection]]:
+    """Read the crystal structures of a file.
 
     Parameters
     ----------
     path : Path
         ``*.cif``, ``POSCAR*``, ``CONTCAR*``, ``*.vasp``, ``*vasprun*.xml`` (the last geometry) or
-        a pymatgen ``*.json``; gzipped ones end in ``.gz`` besides.
+        a pymatgen ``*.json``, in capitals or not; gzipped ones end in ``.gz`` besides.
 
     Returns
     -------
-    pymatgen.core.Structure or Rejection
-        Codes: ``cif``, ``poscar``, ``vasprun``, ``json`` (broken or empty), ``format`` (another
-        name), ``missing``, ``disordered``, ``element`` (not one of H to Lr).
+    list of (str, pymatgen.core.Structure or Rejection)
+        The file's name, followed by ``#`` and that of the data block where a CIF has several with
+        atoms. Codes: ``cif``, ``poscar``, ``vasprun``, ``json`` (broken or empty), ``format``
+        (another name), ``missing``, ``disordered``, ``element`` (not one of H to Lr),
+        ``cif-symmetry``, ``cif-formula`` (see `structure.cif.read_cif`).
     """
-    kind, read = _reader(path.name.removesuffix(".gz"))
+    kind, read = _reader(re.sub(r"\.gz$", "", path.name, flags=re.IGNORECASE))
     if read is None:
-        return Rejection("format", f"{path.name} is neither CIF, POSCAR, vasprun.xml nor JSON")
+        why = Rejection("format", f"{path.name} is neither CIF, POSCAR, vasprun.xml nor JSON")
+        return [(path.name, why)]
     if not path.exists():
-        return Rejection("missing", f"{path.name} does not exist")
+        return [(path.name, Rejection("missing", f"{path.name} does not exist"))]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            structure = read(path)
+            found = read(path)
     except Exception as error:  # parsers raise anything on broken files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return Rejection(kind, f"{path.name} holds no readable structure: {reason}")
-    return _checked(structure, path.name, kind)
+        why = Rejection(kind, f"{path.name} holds no readable structure: {reason}")
+        return [(path.name, why)]
+    names = _names(path.name, [block for block, _ in found])
+    return [
+        (name, _checked(structure, name, kind))
+        for name, (_, structure) in zip(names, found, strict=True)
+    ]
 
 
-def _reader(name: str) -> tuple[str, Callable[[Path], Structure] | None]:
+def _names(file: str, blocks: list[str]) -> list[str]:
+    """Return the name of each structure of a file; equal names of blocks are numbered."""
+    if len(blocks) == 1:
+        return [file]
+    seen: dict[str, int] = {}
+    names = []
+    for block in blocks:
+        seen[block] = seen.get(block, 0) + 1
+        names.append(f"{file}#{block}" + (f"-{seen[block]}" if seen[block] > 1 else ""))
+    return names
+
+
+_Read = list[tuple[str, "Structure | Rejection"]]
+
+
+def _reader(name: str) -> tuple[str, Callable[[Path], _Read] | None]:
     """Return the kind of a file and what reads it, by name."""
     upper = name.upper()
     if upper.endswith(".CIF"):
@@ -192,41 +233,30 @@ def _reader(name: str) -> tuple[str, Callable[[Path], Structure] | None]:
     if "VASPRUN" in upper and upper.endswith(".XML"):
         return "vasprun", _read_vasprun
     if upper.startswith(("POSCAR", "CONTCAR")) or upper.endswith((".VASP", ".POSCAR")):
-        return "poscar", _read_poscar
+        return "poscar", lambda path: [("", read_poscar(text_of(path.read_bytes())))]
     if upper.endswith(".JSON"):
-        return "json", lambda path: structure_from_json(_text(path))
+        return "json", lambda path: [("", structure_from_json(text_of(path.read_bytes())))]
     return "format", None
 
 
-def _text(path: Path) -> str:
-    from monty.io import zopen
+def _read_cif(path: Path) -> _Read:
+    from structure.cif import read_cif
 
-    with zopen(path, mode="rt", encoding="utf-8") as handle:
-        return str(handle.read())
-
-
-def _read_cif(path: Path) -> Structure:
-    from pymatgen.io.cif import CifParser
-
-    return CifParser.from_str(_text(path)).parse_structures(primitive=False)[0]
+    found = read_cif(text_of(path.read_bytes()))
+    return found or [("", Rejection("cif", "it has no atoms"))]
 
 
-def _read_poscar(path: Path) -> Structure:
-    from pymatgen.io.vasp import Poscar
-
-    return Poscar.from_str(_text(path)).structure
-
-
-def _read_vasprun(path: Path) -> Structure:
+def _read_vasprun(path: Path) -> _Read:
     from pymatgen.io.vasp import Vasprun
 
-    return Vasprun(
-        path, parse_dos=False, parse_eigen=False, parse_potcar_file=False
-    ).final_structure
+    run = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
+    return [("", run.final_structure)]
 
 
-def _checked(structure: Structure, name: str, kind: str) -> Structure | Rejection:
+def _checked(structure: Structure | Rejection, name: str, kind: str) -> Structure | Rejection:
     """Refuse structures that the pipeline has no meaning for."""
+    if isinstance(structure, Rejection):
+        return Rejection(structure.code, f"{name}: {structure.sentence}")
     if not len(structure):
         return Rejection(kind, f"{name} has no atoms")
     if not structure.is_ordered:
