@@ -63,8 +63,8 @@ def _read(block: Block) -> Structure | Rejection:
     if isinstance(lattice, Rejection):
         return lattice
     stated = stated_contents(block)
-    is_told = not isinstance(stated, Rejection) and bool(stated.formula)
-    sites = sites_of(block, frozenset(stated.amounts) if is_told else None)
+    told = None if isinstance(stated, Rejection) else frozenset(stated.amounts)
+    sites = sites_of(block, told or None)
     if isinstance(sites, Rejection):
         return sites
     if isinstance(stated, Rejection):
@@ -195,7 +195,8 @@ def _keeps_cell(operations: Operations, lattice: Lattice) -> bool:
     """Return whether operations leave the lengths and angles of a cell as they are."""
     metric = lattice.matrix @ lattice.matrix.T
     turned = operations.rotations.transpose(0, 2, 1) @ metric @ operations.rotations
-    return bool(np.abs(turned - metric).max() < SAME_CELL * np.diag(metric).max())
+    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
+    return bool((np.abs(turned - metric) / scale).max() < SAME_CELL)
 
 
 def _tried(

@@ -20,6 +20,7 @@ from structure.cif_sites import Site, number
 from structure.composition import counts_from, formulas_of
 from structure.elements import INDEX
 from structure.errors import Rejection
+from structure.formula import parse_formula
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -31,7 +32,8 @@ a missing formula unit a larger one)."""
 SAME_RATIO = 0.01
 """Relative difference of amounts to those of a formula with decimals (chosen: they are rounded)."""
 
-_FORMULAS = ("_chemical_formula_sum", "_chemical_formula_structural", "_chemical_formula_iupac")
+_FORMULAS = tuple(f"_chemical_formula_{kind}" for kind in ("sum", "structural", "iupac", "moiety"))
+_CHARGE = re.compile(r"\s\d*[+-](?=[\s,)]|$)")
 _AMOUNT = re.compile(r"([A-Z][a-z]?)(\d+\.?\d*|\.\d+)?(?:\(\d+\))?")
 
 
@@ -72,7 +74,7 @@ def stated_contents(block: Block) -> Stated | Rejection:
     for name in _FORMULAS:
         if (formula := block.first(name)) is None:
             continue
-        amounts = amounts_of(formula)
+        amounts = amounts_of(formula) or _amounts_in_groups(formula)
         if amounts:
             return Stated(formula, amounts, units, density)
         if name == _FORMULAS[0]:
@@ -97,19 +99,33 @@ def amounts_of(formula: str) -> dict[str, float] | None:
         Deuterium and tritium count as hydrogen; None where it is no sum formula.
     """
     amounts: dict[str, float] = {}
-    for word in re.sub(r"[,'\"]", " ", formula).split():
-        parts = _AMOUNT.findall(word)
-        if "".join(m.group() for m in _AMOUNT.finditer(word)) != word:
-            upper = re.fullmatch(r"([A-Z]{2})(\d+\.?\d*|\.\d+)?", word)
-            parts = [(upper[1].title(), upper[2] or "")] if upper else []
-        if not parts:
+    words = re.sub(r"[,'\"]", " ", formula).split()
+    if len(words) > 1 and formula == formula.upper():
+        words = [word[:2].title() + word[2:] for word in words]  # AL2 MG O4
+    for word in words:
+        parts = list(_AMOUNT.finditer(word))
+        if "".join(part.group() for part in parts) != word:
             return None
-        for symbol, amount in parts:
-            element = {"D": "H", "T": "H"}.get(symbol, symbol)
+        for part in parts:
+            element = {"D": "H", "T": "H"}.get(part[1], part[1])
             if element not in INDEX:
                 return None
-            amounts[element] = amounts.get(element, 0.0) + float(amount or 1)
+            amounts[element] = amounts.get(element, 0.0) + float(part[2] or 1)
     return {element: n for element, n in amounts.items() if n > 0}
+
+
+def _amounts_in_groups(formula: str) -> dict[str, float] | None:
+    """Read a formula of groups or ions: ``Mg (O H)2``, ``Na 1+, O H 1-``, ``Cu 2+, 2(H2 O)``."""
+    amounts: dict[str, float] = {}
+    for part in _CHARGE.sub("", formula).split(","):
+        group = part.strip().lstrip("0123456789")
+        times = part.strip().removesuffix(group)
+        parsed = parse_formula(group)
+        if isinstance(parsed, Rejection):
+            return None
+        for element, atoms in parsed.items():
+            amounts[element] = amounts.get(element, 0.0) + atoms * int(times or 1)
+    return amounts
 
 
 def formula_differs(

@@ -71,9 +71,9 @@ class Site:
 
 
 def has_atoms(block: Block) -> bool:
-    """Return whether a block lists atoms, readable or not."""
+    """Return whether a block lists atoms, readable or not; a row of question marks is none."""
     names = (_LABEL, _TYPE, *_COORDINATES, "_atom_site_cartn_x")
-    return any(name in block.columns or name in block.broken for name in names)
+    return any(block.column(name) or name in block.broken for name in names)
 
 
 def sites_of(block: Block, stated: frozenset[str] | None) -> list[Site] | Rejection:

@@ -265,17 +265,20 @@ def settings_of(symbol: str, code: str = "") -> tuple[int, ...]:
     if bare not in table and bare[-1:] in _QUALIFIERS:
         bare, qualifier = bare[:-1], bare[-1]
     wanted = _bare(qualifier) or _bare(code)
-    return tuple(s for s in table.get(bare, ()) if _fits(choice_of(s).lower(), wanted))
+    return _fitting(table.get(bare, ()), _QUALIFIERS.get(wanted, wanted))
 
 
 _QUALIFIERS = {"s": "1", "z": "2", "h": "h", "r": "r"}
 """Endings of symbols that name the origin (ICSD's S and Z) or the axes."""
 
 
-def _fits(choice: str, wanted: str) -> bool:
-    """Return whether a setting's choice is the one a qualifier names; none fits every choice."""
-    wanted = _QUALIFIERS.get(wanted, wanted)
-    return not wanted or choice == wanted or (wanted in "12" and choice[:1] == wanted)
+def _fitting(settings: tuple[int, ...], wanted: str) -> tuple[int, ...]:
+    """Return the settings of a symbol that a qualifier names; without one, those of usual axes."""
+    exact = tuple(s for s in settings if choice_of(s).lower() == wanted)
+    if wanted:
+        origins = settings if wanted in ("1", "2") else ()
+        return exact or tuple(s for s in origins if choice_of(s)[:1] == wanted)
+    return tuple(s for s in settings if choice_of(s).strip("12") == "") or settings
 
 
 def _bare(symbol: str) -> str:

@@ -6,9 +6,11 @@ wanted properties and, where asked for, the structures; broken entries keep thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from structure.errors import DataError, Rejection
 from structure.tables import SourceTable, read_source, require_columns
@@ -25,7 +27,7 @@ _SQLITE_MAGIC = b"SQLite format 3\x00"
 def read_cif_folder(
     folder: Path, columns: Mapping[str, str], properties: str | None, with_structures: bool
 ) -> SourceTable:
-    """Read every ``*.cif`` of a folder, and the rows of a property table by file name.
+    """Read every ``*.cif`` and ``*.cif.gz`` of a folder, and the rows of a property table.
 
     Parameters
     ----------
@@ -38,41 +40,63 @@ def read_cif_folder(
     with_structures : bool
         Keep the structures.
 
+    Returns
+    -------
+    SourceTable
+        One record a structure; of a file of several data blocks each has its own, with the id
+        ``file.cif#block``. Rejections are files, blocks, and rows of the property table (codes
+        ``no-file`` and ``repeated``) that were not used.
+
     Raises
     ------
     DataError
         If the folder has no CIF, or the property table is missing or lacks a column.
     """
-    from structure.io import read_structure
+    from structure.io import read_structures
 
-    files = sorted(folder.glob("*.cif"))
+    files = sorted(p for p in folder.iterdir() if _CIF_ENDING.search(p.name))
     if not files:
         raise DataError("the folder has no .cif file", where=folder, fix="Check 'path'.")
     wanted = {p: c for p, c in columns.items() if p not in OWN_COLUMNS}
-    values = _properties(folder, columns, wanted, properties)
+    found = [entry for path in files for entry in read_structures(path)]
+    names = [name for name, _ in found]
+    values, rejections = _properties(folder, columns, wanted, properties, names)
     out: dict[str, list[Any]] = {purpose: [] for purpose in (*OWN_COLUMNS, *wanted)}
     records: list[int] = []
-    rejections: list[tuple[int, str, Rejection]] = []
     structures: list[Structure] = []
-    for record, path in enumerate(files, start=1):
-        structure = read_structure(path)
+    ids = _ids(names)
+    for record, (name, structure) in enumerate(found, start=1):
         if isinstance(structure, Rejection):
-            rejections.append((record, path.name, structure))
+            rejections.append((record, name, structure))
             continue
         records.append(record)
         out["formula"].append(structure.composition.formula)
-        out["id"].append(path.stem)
+        out["id"].append(ids[name])
         for purpose in wanted:
-            out[purpose].append(values.get(path.stem, {}).get(purpose))
+            out[purpose].append(values.get(name, {}).get(purpose))
         if with_structures:
             structures.append(structure)
     return SourceTable(out, records, tuple(rejections), structures)
 
 
+_CIF_ENDING = re.compile(r"\.cif(\.gz)?(?=#|$)", re.IGNORECASE)
+
+
+def _ids(names: Sequence[str]) -> dict[str, str]:
+    """Return the id of each structure: its file's name, without the ending if that is enough."""
+    short = {name: _CIF_ENDING.sub("", name, count=1) for name in names}
+    times = Counter(short.values())
+    return {n: n if "#" in n or times[stem] > 1 else stem for n, stem in short.items()}
+
+
 def _properties(
-    folder: Path, columns: Mapping[str, str], wanted: Mapping[str, str], properties: str | None
-) -> dict[str, dict[str, Any]]:
-    """Return the wanted properties by the stem of the file that they describe."""
+    folder: Path,
+    columns: Mapping[str, str],
+    wanted: Mapping[str, str],
+    properties: str | None,
+    names: Sequence[str],
+) -> tuple[dict[str, dict[str, Any]], list[tuple[int, str, Rejection]]]:
+    """Return the wanted properties of each structure, and the rows that say nothing of any."""
     if properties is None:
         if wanted:
             raise DataError(
@@ -80,12 +104,90 @@ def _properties(
                 where=folder,
                 fix="Name its property table in 'properties'.",
             )
-        return {}
+        return {}, []
     table = read_source(folder / properties, {"id": columns.get("id", "id"), **wanted})
-    rows = zip(*(table.columns[p] for p in ("id", *wanted)), strict=True)
-    return {
-        str(row[0]).removesuffix(".cif"): dict(zip(wanted, row[1:], strict=True)) for row in rows
-    }
+    refused = list(table.rejections)
+    rows: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    meant = _meant(names)
+    for place, record in enumerate(table.records):
+        row = str(table.columns["id"][place] or "").strip()
+        name = _named(row, meant)
+        if isinstance(name, Rejection):
+            refused.append((record, f"{properties}: {row}", name))
+            continue
+        value = {purpose: table.columns[purpose][place] for purpose in wanted}
+        rows.setdefault(name, []).append((record, value))
+    for name, given in rows.items():
+        refused += _repeated(given, f"{properties}: {name}")
+    agreed = {name: given[0][1] for name, given in rows.items() if _agree(given)}
+    return agreed, refused
+
+
+class _Meant(NamedTuple):
+    """What a row of the property table can call a structure: each name to the structures it fits.
+
+    Attributes
+    ----------
+    stems : dict of str to list of str
+        Names without the ending.
+    files : dict of str to list of str
+        Names of files of several structures, without the ending.
+    """
+
+    stems: dict[str, list[str]]
+    files: dict[str, list[str]]
+
+
+def _meant(names: Sequence[str]) -> _Meant:
+    stems: dict[str, list[str]] = {}
+    files: dict[str, list[str]] = {}
+    for name in names:
+        stem = _CIF_ENDING.sub("", name, count=1)
+        stems.setdefault(stem, []).append(name)
+        if "#" in stem:
+            files.setdefault(stem.partition("#")[0], []).append(name)
+    return _Meant(stems, files)
+
+
+def _named(row: str, meant: _Meant) -> str | Rejection:
+    """Return the structure that a row of the property table names, with or without the ending."""
+    stem = _CIF_ENDING.sub("", row, count=1)
+    fitting = meant.stems.get(stem, [])
+    fitting = [row] if row in fitting else fitting
+    if len(fitting) == 1:
+        return fitting[0]
+    several = fitting or meant.files.get(stem, [])
+    if several:
+        return Rejection("no-file", f"{row} can be any of {', '.join(several)}")
+    return Rejection("no-file", f"the folder has no CIF {row!r}")
+
+
+def _repeated(
+    given: Sequence[tuple[int, dict[str, Any]]], text: str
+) -> list[tuple[int, str, Rejection]]:
+    """Return why the rows of one structure after its first, or all, are not used."""
+    first = given[0][0]
+    if _agree(given):
+        same = Rejection("repeated", f"the row says the same as row {first}")
+        return [(record, text, same) for record, _ in given[1:]]
+    rows = ", ".join(str(record) for record, _ in given)
+    other = Rejection("repeated", f"rows {rows} give different values, and none of them is used")
+    return [(record, text, other) for record, _ in given]
+
+
+def _agree(given: Sequence[tuple[int, dict[str, Any]]]) -> bool:
+    return all(_plain(value) == _plain(given[0][1]) for _, value in given[1:])
+
+
+def _plain(row: dict[str, Any]) -> list[Any]:
+    """Return the values of a row so that 1.0, "1.00" and " 1" are equal."""
+    plain: list[Any] = []
+    for value in row.values():
+        try:
+            plain.append(str(float(value)))
+        except (TypeError, ValueError):
+            plain.append(str(value or "").strip())
+    return plain
 
 
 def read_ase_database(path: Path, columns: Mapping[str, str], with_structures: bool) -> SourceTable:

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from structure.elements import INDEX
+from structure.errors import Rejection
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -21,17 +22,22 @@ SYMBOLS_LINE = 5
 _SYMBOL = re.compile(r"([A-Z][a-z]?)(\d*)(?:_\w+)?(?:/\w*)?")
 
 
-def read_poscar(text: str) -> Structure:
+def read_poscar(text: str) -> Structure | Rejection:
     """Read a POSCAR or CONTCAR, of VASP 5 and 6 or with elements that it names in another way.
 
     Symbols may be those of potentials, with the hash of VASP 6 (``Fe_pv/4f1a...``), or numbered
     (``Fe1 Fe2``). Without a line of symbols, those behind the coordinates count, or a comment that
     is a list of as many symbols as there are numbers of atoms.
 
+    Returns
+    -------
+    pymatgen.core.Structure or Rejection
+        Code ``poscar`` where it names no elements.
+
     Raises
     ------
     ValueError
-        If it names no elements, or cannot be read.
+        If it cannot be read.
     """
     from pymatgen.io.vasp import Poscar
 
@@ -49,7 +55,7 @@ def read_poscar(text: str) -> Structure:
         return Poscar.from_str(text).structure
     named = _named_in(lines[0], numbers)
     if not named:
-        raise ValueError("names no elements")
+        return Rejection("poscar", "names no elements; in the layout of VASP 4 only a POTCAR does")
     return Poscar.from_str(text, default_names=named).structure
 
 

@@ -128,7 +128,7 @@ def read_source(
     format : Format, default "auto"
         By the name's ending.
     properties : str, optional
-        CIF folder only: CSV inside it, whose ``id`` column holds file names, with or without
+        CIF folder only: a table inside it, whose ``id`` column holds file names, with or without
         ``.cif``.
     with_structures : bool, default False
 

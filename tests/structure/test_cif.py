@@ -1,0 +1,452 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from pymatgen.core import Composition, Lattice, Structure
+from pymatgen.io.cif import CifWriter
+
+from structure.cif import read_cif
+from structure.cif_symmetry import SETTINGS, choice_of, number_of, operations_of, settings_of
+from structure.errors import Rejection
+from tests.structure.cifs import COLUMNS, CUBE, ROCKSALT, cif
+
+ELEMENTS = ["Na", "Cl", "Fe", "O", "Si", "H", "Ca", "C", "Co", "Ho"]
+
+
+def only(text: str) -> Structure | Rejection:
+    ((_, found),) = read_cif(text)
+    return found
+
+
+def formula(text: str) -> str:
+    found = only(text)
+    assert isinstance(found, Structure), found
+    return found.composition.formula.replace(" ", "")
+
+
+def refused(text: str) -> Rejection:
+    found = only(text)
+    assert isinstance(found, Rejection), found.composition
+    return found
+
+
+def lattice_of(number: int, edges: list[float], angles: list[float]) -> Lattice:
+    """Return a cell that every setting of a group with this number can have, standard axes."""
+    a, b, c = edges
+    if number <= 2:
+        return Lattice.from_parameters(a, b, c, *angles)
+    if number <= 15:
+        return Lattice.monoclinic(a, b, c, angles[1])
+    if number <= 74:
+        return Lattice.orthorhombic(a, b, c)
+    if number <= 142:
+        return Lattice.tetragonal(a, c)
+    return Lattice.hexagonal(a, c) if number <= 194 else Lattice.cubic(a)
+
+
+EDGES = st.lists(st.floats(7, 12), min_size=3, max_size=3)
+ANGLES = st.lists(st.floats(75, 86), min_size=3, max_size=3)
+PLACES = st.lists(
+    st.tuples(
+        st.sampled_from(ELEMENTS),
+        *[st.sampled_from([0, 0.25, 0.5, 1 / 3, 0.125, 0.137, 0.3146])] * 3,
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda site: site[1:],
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 230), EDGES, ANGLES, PLACES)
+def test_what_pymatgen_writes_with_its_symmetry_makes_the_formula_it_is_given(
+    number, edges, angles, places
+):
+    lattice = lattice_of(number, edges, angles)
+    structure = Structure.from_spacegroup(
+        number, lattice, [p[0] for p in places], [p[1:] for p in places], tol=1e-3
+    )
+    assume(len(structure) == 1 or structure.is_valid(0.5))
+    for symprec in (None, 0.01):
+        found = only(str(CifWriter(structure, symprec=symprec)))
+        assert isinstance(found, Structure), found
+        assert found.composition.reduced_formula == structure.composition.reduced_formula
+        assert found.density == pytest.approx(structure.density, rel=1e-4)
+
+
+def axes(setting: int) -> tuple[float, ...]:
+    """Return a cell, so large that no atoms meet, with the symmetry of a setting and no more."""
+    number, choice = number_of(setting), choice_of(setting)
+    if 3 <= number <= 15:
+        angles = {"b": (90, 103, 90), "c": (90, 90, 103), "a": (103, 90, 90)}
+        return (41, 52, 63, *angles[choice.strip("-")[0]])
+    if choice == "R":
+        return (52, 52, 52, 77, 77, 77)
+    lattice = lattice_of(number, [41, 52, 63], [81, 83, 79])
+    return (*lattice.abc, *lattice.angles)
+
+
+def xyz(setting: int, point: np.ndarray) -> np.ndarray:
+    """Return the images of a point, each once, as the tables give them."""
+    operations = operations_of(setting)
+    images = (operations.rotations @ point + operations.translations) % 1
+    apart = images[:, None] - images[None]
+    apart -= np.round(apart)
+    first = (np.abs(apart).max(axis=2) < 1e-6).argmax(axis=1)
+    return images[np.unique(first)]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_setting_is_known_by_its_symbols(setting):
+    """Atoms on a general and a special place, no operations listed: counted as in the tables."""
+    import spglib
+
+    kind = spglib.get_spacegroup_type(setting)
+    general, special = np.array([0.137, 0.391, 0.218]), np.zeros(3)
+    counts = [len(xyz(setting, p)) for p in (general, special)]
+    atoms = [("O1", "O", *general), ("Mg1", "Mg", *special)]
+    qualifier = f" :{kind.choice}" if kind.choice and not 3 <= kind.number <= 15 else ""
+    for symbol in {kind.international_full, kind.international.split("=")[-1]}:
+        text = cif(atoms, axes(setting), group=symbol.strip() + qualifier)
+        found = only(text)
+        assert isinstance(found, Structure), (symbol, found)
+        assert [found.composition[e] for e in ("O", "Mg")] == counts
+    if qualifier or 3 <= kind.number <= 15:
+        assert setting in settings_of(kind.international_full + qualifier)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "number", "choice"),
+    [
+        ("F d -3 m Z", 227, "2"),
+        ("F d -3 m S", 227, "1"),
+        ("Fd-3m:1", 227, "1"),
+        ("F d 3 m (origin choice 2)", 227, "2"),
+        ("I 41/a m d S", 141, "1"),
+        ("R -3 m H", 166, "H"),
+        ("R-3m:r", 166, "R"),
+        ("P 1 21/n 1", 14, "b2"),
+        ("P2(1)/c", 14, "b1"),
+        ("P 1 21/c 1", 14, "b1"),
+        ("P 1 1 21/b", 14, "c3"),
+        ("B 1 1 2/b", 15, "-c1"),
+        ("P b n m", 62, "cab"),
+        ("P_6_3/m_m_c", 194, ""),
+        ("F m 3 m", 225, ""),
+        ("FM3-M", 225, ""),
+        ("P a 3", 205, ""),
+        ("C m c a", 64, ""),
+        ("A b m 2", 39, ""),
+        ("C m m b", 67, "ba-c"),
+    ],
+)
+def test_symbols_are_read_as_databases_and_old_tables_write_them(symbol, number, choice):
+    (setting, *_) = settings_of(symbol)
+    assert (number_of(setting), choice_of(setting)) == (number, choice)
+
+
+@pytest.mark.parametrize("symbol", ["Fm3m?", "F 4/m m m", "X", "P 21/q", "Fm-3m-3m", "P 1 21"])
+def test_a_symbol_that_is_not_understood_is_not_taken_for_p1(symbol):
+    why = refused(cif(group=symbol, formula="Mg O", units=4, more={"_space_group_IT_number": 225}))
+    assert why.code == "cif-symmetry"
+    assert symbol in why.sentence
+
+
+def test_without_symmetry_the_atoms_must_be_known_to_be_the_whole_cell():
+    assert refused(cif(formula="Mg O")).code == "cif-symmetry"
+    assert "4" in refused(cif(formula="Mg O", units=4)).sentence
+    whole = only(cif(formula="Mg O", units=1))
+    assert isinstance(whole, Structure) and len(whole) == 2
+    by_density = only(cif(formula="Mg O", more={"_exptl_crystal_density_diffrn": 0.903}))
+    assert isinstance(by_density, Structure)
+    eight = [("Mg", "Mg", *p) for p in ((0, 0, 0), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5))]
+    eight += [("O", "O", *p) for p in ((0.5, 0, 0), (0, 0.5, 0), (0, 0, 0.5), (0.5, 0.5, 0.5))]
+    assert formula(cif(eight, formula="Mg4 O4")) == "Mg4O4"
+
+
+def test_a_cell_that_the_file_calls_another_size_is_turned_down():
+    why = refused(cif(group="P 1", operations=["x,y,z"], formula="Mg O", units=4))
+    assert why.code == "cif-formula"
+    assert "4 formula units" in why.sentence
+    dense = {"_exptl_crystal_density_diffrn": 3.6}
+    assert refused(cif(group="P 1", formula="Mg O", more=dense)).code == "cif-formula"
+    assert formula(cif(group="F m -3 m", formula="Mg O", more=dense)) == "Mg4O4"
+
+
+def test_one_operation_beside_the_symbol_of_a_larger_group_is_not_trusted():
+    why = refused(cif(group="F m -3 m", operations=["x,y,z"], formula="Mg O"))
+    assert why.code == "cif-symmetry"
+    told = only(cif(group="F m -3 m", operations=["x,y,z"], formula="Mg O", units=4))
+    assert isinstance(told, Structure) and len(told) == 8
+
+
+def test_listed_operations_must_make_a_group():
+    listed = ["x,y,z", "-x,-y,z", "x,-y,-z"]
+    assert "group" in refused(cif(operations=listed, formula="Mg O")).sentence
+    assert "not understood" in refused(cif(operations=["x,y,z", "x,y"], formula="Mg O")).sentence
+
+
+def test_a_group_given_twice_differently_is_refused():
+    why = refused(cif(group="P 1", formula="Mg O", more={"_space_group_IT_number": 225}))
+    assert "not the same" in why.sentence
+
+
+SPINEL = [
+    ("Mg1", "Mg", 0.125, 0.125, 0.125),
+    ("Al1", "Al", 0.5, 0.5, 0.5),
+    ("O1", "O", 0.2624, 0.2624, 0.2624),
+]
+
+
+def test_the_formula_tells_which_origin_a_symbol_means():
+    text = cif(SPINEL, (8.08, 8.08, 8.08, 90, 90, 90), group="F d -3 m", formula="Al2 Mg O4")
+    found = only(text)
+    assert isinstance(found, Structure) and len(found) == 56
+    assert found.get_space_group_info()[1] == 227
+    assert min(found.distance_matrix[found.distance_matrix > 0]) > 1.8
+
+
+def test_an_origin_that_nothing_tells_is_refused():
+    loose = [("Si1", "Si", 0.11, 0.21, 0.31), ("O1", "O", 0.31, 0.07, 0.61)]
+    text = cif(loose, (60, 60, 60, 90, 90, 90), group="F d -3 m", formula="Si O")
+    why = refused(text)
+    assert why.code == "cif-symmetry"
+    assert "origin" in why.sentence
+
+
+def test_the_cell_tells_hexagonal_from_rhombohedral_axes():
+    atoms = [("Bi1", "Bi", 0, 0, 0.4), ("Te1", "Te", 0, 0, 0), ("Te2", "Te", 0, 0, 0.2095)]
+    for symbol in ("R -3 m", "R -3 m :H", "R -3 m H"):
+        text = cif(atoms, (4.38, 4.38, 30.5, 90, 90, 120), group=symbol, formula="Bi2 Te3", units=3)
+        assert formula(text) == "Bi6Te9"
+    turned = [(*atom[:2], atom[4], atom[4], atom[4]) for atom in atoms]
+    text = cif(turned, (10.47, 10.47, 10.47, 24.2, 24.2, 24.2), group="R -3 m", formula="Bi2 Te3")
+    assert formula(text) == "Bi2Te3"
+    wrong = cif(atoms, (4.38, 4.38, 30.5, 90, 90, 90), group="R -3 m H", formula="Bi2 Te3")
+    assert refused(wrong).code == "cif-symmetry"
+
+
+@pytest.mark.parametrize(
+    ("atoms", "own", "read"),
+    [
+        ([("Na1", "Na", 0, 0, 0), ("O1", "O", 0.5, 0.5, 0.5)], "H Na O", "NaO"),
+        ([("Li1", "Li", 0, 0, 0), ("OH1", "OH", 0.5, 0.5, 0.5)], "H Li O", "LiO"),
+        ([("Li1", "Li", 0, 0, 0), ("O1", "OH-", 0.5, 0.5, 0.5)], "H Li O", "LiO"),
+        ([("Li1", "Li", 0, 0, 0), ("O1", "O-H", 0.5, 0.5, 0.5)], "H Li O", "LiO"),
+        ([("Ca1", "Ca2+", 0, 0, 0), ("Wat1", "Wat", 0.5, 0.5, 0.5)], "Ca H2 O", "CaO"),
+        ([("Ca1", "Ca2+", 0, 0, 0), ("W1", "H2O", 0.5, 0.5, 0.5)], "Ca H2 O", "CaO"),
+        ([("N1", "NH4+", 0, 0, 0), ("Cl1", "Cl", 0.5, 0.5, 0.5)], "Cl H4 N", "NCl"),
+        ([("Mg1", "Mg", 0, 0, 0)], "Mg O", "Mg"),
+        (ROCKSALT, "Mg", "MgO"),
+        (ROCKSALT, "Mg2 O3", "MgO"),
+        (ROCKSALT, "Mg0.5 O", "MgO"),
+        (ROCKSALT, "Ca O", "MgO"),
+    ],
+)
+def test_atoms_that_are_not_the_compound_are_turned_down_with_both_formulas(atoms, own, read):
+    why = refused(cif(atoms, group="P 1", formula=own))
+    assert why.code == "cif-formula"
+    assert own in why.sentence
+    assert f"make {read}" in why.sentence
+
+
+def test_hydrogens_attached_to_an_atom_have_no_place():
+    columns = (*COLUMNS, "attached_hydrogens")
+    atoms = [("Na1", "Na", 0, 0, 0, 0), ("O1", "O", 0.5, 0.5, 0.5, 1)]
+    for own in ("H Na O", "Na O", ""):
+        assert refused(cif(atoms, group="P 1", formula=own, columns=columns)).code == "cif-formula"
+    without = [(*atom[:5], "." if atom[5] else 0) for atom in atoms]
+    assert formula(cif(without, group="P 1", formula="Na O", columns=columns)) == "Na1O1"
+
+
+@pytest.mark.parametrize("own", ["Mg O", "MgO", "MG O", "O1 Mg1", "Mg0.5 O0.5", "Mg4 O4"])
+def test_a_formula_is_read_however_it_is_spaced_and_multiplied(own):
+    assert formula(cif(group="F m -3 m", formula=own)) == "Mg4O4"
+
+
+@pytest.mark.parametrize("own", ["Mg O x(H2 O)", "Mg O approx.", "M O", "(Mg O)n"])
+def test_a_formula_that_is_not_understood_is_no_licence(own):
+    why = refused(cif(group="F m -3 m", formula=own))
+    assert why.code == "cif-formula"
+    assert own in why.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("_chemical_formula_structural", "Na (O H)"),
+        ("_chemical_formula_moiety", "Na 1+, O H 1-"),
+        ("_chemical_formula_moiety", "2(Na +), 2(O H -)"),
+        ("_chemical_formula_iupac", "NaOH"),
+    ],
+)
+def test_without_a_sum_another_formula_of_the_file_tells_what_is_missing(name, own):
+    atoms = [("Na1", "Na", 0, 0, 0), ("O1", "O", 0.5, 0.5, 0.5)]
+    why = refused(cif(atoms, group="P 1", more={name: f"'{own}'"}))
+    assert why.code == "cif-formula"
+    assert own in why.sentence and "NaO" in why.sentence
+    assert formula(cif(atoms, group="P 1", more={name: "'salt of the lab'"})) == "Na1O1"
+
+
+def test_deuterium_is_hydrogen():
+    atoms = [("D1", "D", 0.1, 0.1, 0.1), ("D2", "2H", 0.4, 0.4, 0.4), ("O1", "O", 0.25, 0.25, 0.3)]
+    assert formula(cif(atoms, group="P 1", formula="D2 O")) == "H2O1"
+    assert formula(cif(atoms, group="P 1", formula="H2 O")) == "H2O1"
+
+
+@pytest.mark.parametrize(
+    ("types", "elements"),
+    [
+        (("Fe3+", "O2-"), "FeO"),
+        (("FE+3", "O-2"), "FeO"),
+        (("fe", "o"), "FeO"),
+        (("Siva", "Cval"), "SiC"),
+        (("CO", "O"), "CoO"),
+        (("Fe1", "O2"), "FeO"),
+    ],
+)
+def test_types_are_read_with_charges_in_any_case(types, elements):
+    atoms = [("A", types[0], 0, 0, 0), ("B", types[1], 0.5, 0.5, 0.5)]
+    found = only(cif(atoms, group="P 1"))
+    assert isinstance(found, Structure), found
+    assert found.composition == Composition(elements)
+
+
+LABELS = ("label", "fract_x", "fract_y", "fract_z")
+
+
+@pytest.mark.parametrize(
+    ("labels", "own", "read"),
+    [
+        (("CA1", "O1"), "Ca O", "Ca1O1"),
+        (("CA1", "O1"), "C O", "C1O1"),
+        (("Ca1", "O1"), "", "Ca1O1"),
+        (("HO1", "N1"), "Ho N", "Ho1N1"),
+        (("HO1", "N1"), "H N", "H1N1"),
+        (("Na1", "Ow1"), "Na O", "Na1O1"),
+        (("NaA", "ClB"), "", "Na1Cl1"),
+        (("SIT", "OBM"), "O Si", "Si1O1"),
+        (("H", "F"), "F H", "H1F1"),
+        (("Va1", "O1"), "O V", "V1O1"),
+        (("Va1", "O1"), "O", "O1"),
+    ],
+)
+def test_labels_without_types_are_told_apart_by_the_formula(labels, own, read):
+    atoms = [(labels[0], 0, 0, 0), (labels[1], 0.5, 0.5, 0.5)]
+    assert formula(cif(atoms, group="P 1", formula=own, columns=LABELS)) == read
+
+
+@pytest.mark.parametrize("label", ["CA1", "HO1", "OH1", "Wat1", "Ow1", "Va1", "M1", "X", "na1"])
+def test_a_label_that_can_be_read_in_two_ways_is_not_read_without_a_formula(label):
+    atoms = [(label, 0, 0, 0), ("F1", 0.5, 0.5, 0.5)]
+    assert refused(cif(atoms, group="P 1", columns=LABELS)).code in ("element", "cif-formula")
+
+
+def test_a_vacancy_is_no_atom():
+    atoms = [("Mg1", "Mg", 0, 0, 0), ("Va", "Va", 0.5, 0.5, 0.5)]
+    assert formula(cif(atoms, group="P 1", formula="Mg")) == "Mg1"
+    assert refused(cif(atoms, group="P 1")).code == "element"
+
+
+OCCUPIED = (*COLUMNS, "occupancy")
+
+
+@pytest.mark.parametrize("occupancy", [".", "?", "1.", "1.0(2)", "1", "0.9999"])
+def test_an_occupancy_that_is_not_given_is_full(occupancy):
+    atoms = [(*atom, occupancy) for atom in ROCKSALT]
+    assert formula(cif(atoms, group="F m -3 m", formula="Mg O", columns=OCCUPIED)) == "Mg4O4"
+
+
+def test_partial_occupancy_and_atoms_of_occupancy_zero():
+    half = [(*ROCKSALT[0], 1), (*ROCKSALT[1], 0.5)]
+    assert refused(cif(half, group="P 1", formula="Mg2 O", columns=OCCUPIED)).code == "disordered"
+    none = [*((*atom, 1) for atom in ROCKSALT), ("N1", "N", 0.25, 0.25, 0.25, 0)]
+    assert formula(cif(none, group="F m -3 m", formula="Mg O", columns=OCCUPIED)) == "Mg4O4"
+
+
+@pytest.mark.parametrize("place", ["?", ".", "abc", "0,5", "nan"])
+def test_an_atom_without_coordinates_is_no_atom_at_zero(place):
+    atoms = [ROCKSALT[0], ("O1", "O", place, 0.5, 0.5)]
+    assert refused(cif(atoms, group="P 1", formula="Mg O")).code == "cif"
+
+
+def test_dummy_atoms_are_left_out():
+    columns = (*COLUMNS, "calc_flag")
+    atoms = [*((*atom, "d") for atom in ROCKSALT), ("Cg", "C", 0.3, 0.3, 0.3, "dum")]
+    assert formula(cif(atoms, group="F m -3 m", formula="Mg O", columns=columns)) == "Mg4O4"
+
+
+@pytest.mark.parametrize("third", ["0.333", "0.3333", "0.33333", "0.3333(2)", "1/3"])
+def test_rounded_coordinates_of_special_positions_are_one_atom(third):
+    atoms = [("Zn1", "Zn", third, "2/3" if "/" in third else "0.667", 0)]
+    atoms += [("O1", "O", *atoms[0][2:4], 0.382)]
+    text = cif(atoms, (3.25, 3.25, 5.2, 90, 90, 120), group="P 63 m c", formula="Zn O", units=2)
+    found = only(text)
+    assert isinstance(found, Structure) and len(found) == 4
+    assert np.sort(found.frac_coords[:2, 0]) == pytest.approx([1 / 3, 2 / 3], abs=5e-4)
+
+
+def test_atoms_on_top_of_each_other_are_refused():
+    atoms = [*ROCKSALT, ("O2", "O", 0.5, 0.5, 0.52)]
+    assert "0.08 A apart" in refused(cif(atoms, group="P 1", formula="Mg O2")).sentence
+
+
+def test_magnetic_structures_are_read_by_their_operations():
+    text = cif(formula="Mg O", units=4).replace(
+        "loop_",
+        "loop_\n_space_group_symop_magn_operation.xyz\nx,y,z,+1\n-x,-y,-z,-1\nloop_\n"
+        "_space_group_symop_magn_centering.xyz\nx,y,z,+1\nx+1/2,y+1/2,z,-1\nx+1/2,y,z+1/2,-1\n"
+        "x,y+1/2,z+1/2,+1\nloop_",
+        1,
+    )
+    assert formula(text) == "Mg4O4"
+
+
+def test_a_modulated_structure_has_no_cell():
+    why = refused(cif(formula="Mg O", more={"_space_group_ssg_name": "'Pmmm(00g)'"}))
+    assert "modulated" in why.sentence
+
+
+def test_every_block_with_atoms_is_read():
+    second = [("Fe1", "Fe", 0, 0, 0), ("O1", "O", 0.5, 0.5, 0.5)]
+    text = cif(group="F m -3 m", name="one") + "data_empty\n_publ_author_name 'A'\n"
+    text += cif(second, group="F m -3 m", name="two", formula="Fe O")
+    found = dict(read_cif(text))
+    assert {n: s.composition.reduced_formula for n, s in found.items()} == {
+        "one": "MgO",
+        "two": "FeO",
+    }
+
+
+def test_dotted_names_of_newer_dictionaries_are_read():
+    text = cif(group="F m -3 m", formula="Mg O")
+    for old, new in {
+        "_atom_site_": "_atom_site.",
+        "_cell_": "_cell.",
+        "_chemical_formula_sum": "_chemical_formula.sum",
+    }.items():
+        text = text.replace(old, new)
+    assert formula(text) == "Mg4O4"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 230), EDGES, ANGLES, PLACES, st.data())
+def test_lines_lost_from_a_file_never_make_another_compound(number, edges, angles, places, data):
+    lattice = lattice_of(number, edges, angles)
+    structure = Structure.from_spacegroup(
+        number, lattice, [p[0] for p in places], [p[1:] for p in places], tol=1e-3
+    )
+    assume(len(structure) == 1 or structure.is_valid(0.5))
+    lines = str(CifWriter(structure, symprec=0.01)).splitlines()
+    kept = [i for i, line in enumerate(lines) if "_chemical_formula_sum" not in line]
+    lost = data.draw(st.sets(st.sampled_from(kept), min_size=1, max_size=4))
+    text = "\n".join(line for i, line in enumerate(lines) if i not in lost)
+    for _, found in read_cif(text):
+        if isinstance(found, Structure):
+            assert found.composition.reduced_formula == structure.composition.reduced_formula
+
+
+def test_the_cube_of_the_tests_is_one():
+    assert CUBE[:3] == (4.2,) * 3
