@@ -232,7 +232,7 @@ def _write_whole(
     target: Path, jobs: Sequence[Job], shared: Mapping[str, str], manifest: Mapping[str, Any]
 ) -> None:
     _refuse_shared_ids(jobs)
-    temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{target.name}")
+    temporary = _temporary(target)
     try:
         temporary.mkdir(parents=True)
         for job in jobs:
@@ -290,7 +290,7 @@ def extend_batch(
     for name, text in {**told, **index_files(tickets, manifest)}.items():
         write_text(target / name, text)
     for job in new.values():
-        temporary = target / f"{TEMPORARY_PREFIX}{job.ticket.folder}"
+        temporary = _temporary(target / job.ticket.folder)
         before = answered.get(job.ticket.id)
         try:
             if before is not None and _asks_the_same(before, job):
@@ -304,6 +304,12 @@ def extend_batch(
                 where=target / job.ticket.folder,
                 fix="Free disk space, then run the same command again.",
             ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{target.name}")
 
 
 def _refuse_shared_ids(jobs: Iterable[Job]) -> None:

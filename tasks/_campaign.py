@@ -23,6 +23,7 @@ from structure.errors import AgdError, CampaignError, ConfigError
 from structure.files import TEMPORARY_PREFIX, sha256_of, write_json
 from tasks._handles import SCHEMA_VERSION, Handle
 from tasks._ledger import Ledger
+from tasks._leftovers import clear_leftovers
 
 logger = logging.getLogger(__name__)
 Output = TypeVar("Output", bound=BaseModel)
@@ -86,6 +87,7 @@ class Campaign:
         except BaseException:
             self._lock.release()
             raise
+        clear_leftovers(root)
 
     def _make_root(self) -> None:
         try:

@@ -30,6 +30,7 @@ from tasks._gpaw_results import gpaw_result_of
 from tasks._job_lock import jobs_to_itself
 from tasks._job_places import OwnLists, all_folders, id_of, not_recorded, without_folder
 from tasks._ledger import Ledger
+from tasks._leftovers import clear_collected
 from tasks._quarantine import set_aside
 from tasks._results import Result, broken_result, read_result_file, result_of
 
@@ -119,6 +120,7 @@ def collect(
     """
     config = config or CollectConfig()
     with jobs_to_itself(root, config.wait_s):
+        clear_collected(root)
         return _collect(root, ledger, config, sources)
 
 
