@@ -12,100 +12,153 @@ from fractions import Fraction
 
 from structure.elements import INDEX
 from structure.errors import Rejection
+from structure.formula_dots import parted
+from structure.formula_spelling import NAME, ZERO_FOR_O, no_formula, plain_spelling, shown
 
 MAX_COUNT = 1000
 """Chosen: most atoms of one element in a formula; above it a formula is taken for a misprint."""
 
+MAX_LENGTH = 300
+"""Chosen: most characters of a formula; a longer text is something else."""
+
 MAX_DENOMINATOR = 24
 """Chosen: with rounding on, fractional amounts become ratios with denominators up to this."""
 
-_TOKEN = re.compile(r"([A-Z][a-z]?)|([(\[{])|([)\]}])|(\d+(?:\.\d+)?|\.\d+)|([·.*])")
-_SIMPLE = re.compile(r"(?:[A-Z][a-z]?\d*)+")
-_PAIR = re.compile(r"([A-Z][a-z]?)(\d*)")
+MAX_CHANGE = Fraction(1, 200)
+"""Chosen: rounding changes an amount by at most this share of itself, or by less than one unit of
+its last decimal (0.66 is two thirds)."""
+
+_NUMBER = r"[0-9]+/[0-9]+|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
+_SIMPLE = re.compile(r"(?:[A-Z][a-z]?(?:[1-9][0-9]?)?)+")
+_PAIR = re.compile(r"([A-Z][a-z]?)([0-9]*)")
+_PLAIN = re.compile(r"(?![0-9])(?:Dy|[A-Z][a-w]?|[()\[\]{}]|[0-9]+(?:\.[0-9]+)?)+")
+_SPACED = re.compile(r"[A-Z][a-z]?[0-9.]*(?: [A-Z][a-z]?[0-9.]*)+")
+_FACTOR = re.compile(_NUMBER)
+_TOKEN = re.compile(rf"([A-Z][a-z]?)|([(\[{{])|([)\]}}])|({_NUMBER})")
 _ISOTOPES = {"D": "H", "T": "H"}
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
+Amounts = dict[str, Fraction | int]
 
-def _amounts(formula: str) -> dict[str, Fraction] | Rejection:
-    """Parse one formula with brackets and hydrate dots into element amounts."""
-    stack: list[tuple[dict[str, Fraction], str]] = [({}, "")]
-    position, end = 0, len(formula)
-    dot_scale = Fraction(1)
-    after_dot = False
-    total: dict[str, Fraction] = {}
 
-    def bad(why: str) -> Rejection:
-        return Rejection(
-            "formula", f"{formula!r} is not a formula: {why} at character {position + 1}"
-        )
+def _spelt(formula: str) -> str | Rejection:
+    """Spell a formula plainly; what is spelt so already takes the short way."""
+    if _SPACED.fullmatch(formula):
+        words = formula.split(" ")
+        if len({w.rstrip("0123456789.") for w in words}) == len(words):
+            formula = "".join(words)
+    if _PLAIN.fullmatch(formula) and not ZERO_FOR_O.search(formula) and not NAME.search(formula):
+        return parted(formula)
+    return plain_spelling(formula)
 
-    def multiplier(at: int) -> tuple[Fraction, int]:
-        found = re.compile(r"\d+(?:\.\d+)?|\.\d+").match(formula, at)
-        return (Fraction(found.group()), found.end()) if found else (Fraction(1), at)
 
-    while position < end:
-        if after_dot:
-            dot_scale, position = multiplier(position)
-            after_dot = False
-            continue
-        match = _TOKEN.match(formula, position)
-        if not match:
-            return bad(f"unexpected {formula[position]!r}")
-        symbol, opening, closing, number, dot = match.groups()
-        if symbol:
-            known = _ISOTOPES.get(symbol, symbol)
-            if known not in INDEX:
-                return Rejection("element", f"{formula!r} names the unknown element {symbol!r}")
-            amount, position = multiplier(match.end())
-            level = stack[-1][0]
-            level[known] = level.get(known, Fraction(0)) + amount
-        elif opening:
-            stack.append(({}, opening))
-            position = match.end()
-        elif closing:
-            if len(stack) == 1 or _CLOSING[stack[-1][1]] != closing:
-                return bad(f"unmatched {closing!r}")
-            inner, _ = stack.pop()
-            amount, position = multiplier(match.end())
-            for element, inside in inner.items():
-                stack[-1][0][element] = stack[-1][0].get(element, Fraction(0)) + inside * amount
-        elif dot:
-            if len(stack) > 1 or not stack[0][0]:
-                return bad("misplaced dot")
-            for element, amount in stack[0][0].items():
-                total[element] = total.get(element, Fraction(0)) + amount * dot_scale
-            stack = [({}, "")]
-            position, after_dot = match.end(), True
-        else:
-            return bad(f"number {number!r} without an element")
-    if len(stack) > 1:
-        return bad(f"bracket {stack[-1][1]!r} is never closed")
-    for element, amount in stack[0][0].items():
-        total[element] = total.get(element, Fraction(0)) + amount * dot_scale
+def _factor(text: str, at: int) -> tuple[Fraction | int, int]:
+    """Read the number at a place, 1 where there is none, and where it ends."""
+    found = _FACTOR.match(text, at)
+    if found is None:
+        return 1, at
+    number = found.group()
+    return (int(number) if number.isdigit() else Fraction(number)), found.end()
+
+
+def _add(total: Amounts, amounts: Amounts, factor: Fraction | int) -> None:
+    for element, amount in amounts.items():
+        total[element] = total.get(element, 0) + (amount if factor == 1 else amount * factor)
+
+
+def _amounts(formula: str, plain: str) -> Amounts | Rejection:
+    """Parse a plainly spelt formula, compounds parted by ``·``, into element amounts."""
+    total: Amounts = {}
+    for part in plain.split("·"):
+        factor, begins = _factor(part, 0)
+        amounts = _amounts_of_part(formula, part, begins)
+        if isinstance(amounts, Rejection):
+            return amounts
+        _add(total, amounts, factor)
     return {e: a for e, a in total.items() if a}
 
 
-def _whole(
-    formula: str, amounts: dict[str, Fraction], round_fractions: bool
-) -> dict[str, int] | Rejection:
+def _amounts_of_part(formula: str, part: str, position: int) -> Amounts | Rejection:
+    """Parse one compound, from a place on."""
+    if position == len(part):
+        return no_formula(formula, "misplaced dot" if not part else f"{part!r} names no element")
+    stack: list[tuple[Amounts, str]] = [({}, "")]
+    while position < len(part):
+        match = _TOKEN.match(part, position)
+        if not match:
+            return no_formula(formula, f"unexpected {part[position]!r}; write the formula alone")
+        symbol, opening, closing, number = match.groups()
+        if number:
+            return no_formula(formula, f"the number {number!r} stands without an element")
+        if opening:
+            stack.append(({}, opening))
+            position = match.end()
+            continue
+        amount, position = _factor(part, match.end())
+        if symbol:
+            known = _ISOTOPES.get(symbol, symbol)
+            if known not in INDEX:
+                return Rejection(
+                    "element", f"{shown(formula)} names the unknown element {symbol!r}"
+                )
+            _add(stack[-1][0], {known: amount}, 1)
+            continue
+        if len(stack) == 1 or _CLOSING[stack[-1][1]] != closing:
+            return no_formula(formula, f"unmatched {closing!r}")
+        inner, _ = stack.pop()
+        _add(stack[-1][0], inner, amount)
+    if len(stack) > 1:
+        return no_formula(formula, f"bracket {stack[-1][1]!r} is never closed")
+    return stack[0][0]
+
+
+def _rounded(formula: str, amounts: Amounts) -> Amounts | Rejection:
+    """Turn fractional amounts into a ratio of whole numbers that no amount changes much for."""
+    near = {e: Fraction(a).limit_denominator(MAX_DENOMINATOR) for e, a in amounts.items()}
+    for element, amount in amounts.items():
+        if (change := abs(near[element] - amount)) == 0:
+            continue
+        if near[element] and (change < _last_place(amount) or change <= MAX_CHANGE * amount):
+            continue
+        becomes = f"{float(near[element]):.4g}" if near[element] else "nothing"
+        return Rejection(
+            "rounding",
+            f"{shown(formula)} is no ratio of small whole numbers: {float(amount):.6g} of "
+            f"{element} would become {becomes}, and its value would stand for another compound",
+        )
+    scale = math.lcm(*(a.denominator for a in near.values()))
+    return {e: a * scale for e, a in near.items()}
+
+
+def _last_place(amount: Fraction | int) -> Fraction:
+    """Return one unit of the last decimal of an amount; 0 where its decimals do not end."""
+    for places in range(1, 13):
+        if 10**places % amount.denominator == 0:
+            return Fraction(1, 10**places)
+    return Fraction(0)
+
+
+def _whole(formula: str, amounts: Amounts, round_fractions: bool) -> dict[str, int] | Rejection:
     """Turn amounts into whole atoms, by scaling only if rounding was asked for."""
     if not amounts:
-        return Rejection("empty", f"{formula!r} names no atoms")
+        return Rejection("empty", f"{shown(formula)} names no atoms")
     if any(a.denominator != 1 for a in amounts.values()):
         if not round_fractions:
             return Rejection(
-                "fractional", f"{formula!r} has fractional amounts; allow rounding to take it in"
+                "fractional",
+                f"{shown(formula)} has fractional amounts; allow rounding to take it in",
             )
-        near = {e: a.limit_denominator(MAX_DENOMINATOR) for e, a in amounts.items()}
-        scale = math.lcm(*(a.denominator for a in near.values()))
-        amounts = {e: a * scale for e, a in near.items() if a}
-        if not amounts:
-            return Rejection("empty", f"{formula!r} rounds to no atoms")
-    whole = {e: int(a) for e, a in amounts.items()}
+        rounded = _rounded(formula, amounts)
+        if isinstance(rounded, Rejection):
+            return rounded
+        whole = {e: int(a) for e, a in rounded.items()}
+    else:
+        whole = {e: int(a) for e, a in amounts.items()}
     largest = max(whole.values())
     if largest > MAX_COUNT:
+        verb = "rounds to" if any(a.denominator != 1 for a in amounts.values()) else "has"
         return Rejection(
-            "count", f"{formula!r} has {largest} atoms of one element (limit {MAX_COUNT})"
+            "count", f"{shown(formula)} {verb} {largest} atoms of one element (limit {MAX_COUNT})"
         )
     return whole
 
@@ -113,19 +166,24 @@ def _whole(
 def parse_formula(formula: object, *, round_fractions: bool = False) -> dict[str, int] | Rejection:
     """Parse one formula into whole numbers of atoms, not reduced.
 
+    Spellings of papers and spreadsheets are understood (`structure.formula_spelling`); what can
+    mean two compositions is refused.
+
     Parameters
     ----------
     formula : object
         A string; anything else (None, NaN) is rejected.
     round_fractions : bool, default False
         Scale fractional amounts to the nearest whole-number ratio with denominators up to
-        `MAX_DENOMINATOR` instead of refusing them.
+        `MAX_DENOMINATOR` instead of refusing them, where no amount changes by more than
+        `MAX_CHANGE`.
 
     Returns
     -------
     dict of str to int, or Rejection
-        Codes: ``formula`` (not a formula), ``element`` (unknown), ``fractional``, ``empty``,
-        ``count`` (more than `MAX_COUNT` atoms of one element).
+        Codes: ``formula`` (not a formula), ``element`` (unknown), ``fractional``, ``rounding``
+        (would be another compound), ``dot`` (a full stop with two meanings), ``empty``, ``count``
+        (more than `MAX_COUNT` atoms of one element).
 
     Examples
     --------
@@ -133,21 +191,27 @@ def parse_formula(formula: object, *, round_fractions: bool = False) -> dict[str
     {'Ca': 1, 'O': 2, 'H': 2}
     >>> parse_formula("Fe0.95O").code
     'fractional'
+    >>> parse_formula("CuSO4.5H2O")
+    {'Cu': 1, 'S': 1, 'O': 9, 'H': 10}
     """
     if not isinstance(formula, str):
-        return Rejection("formula", f"{formula!r} is not a formula: it is not text")
-    text = "".join(formula.split())
-    if not text:
-        return Rejection("empty", "the formula is empty")
-    if _SIMPLE.fullmatch(text):
+        return Rejection("formula", f"{shown(str(formula))} is not a formula: it is not text")
+    if len(formula) > MAX_LENGTH:
+        return no_formula(formula, f"it has {len(formula):,} characters (limit {MAX_LENGTH})")
+    if _SIMPLE.fullmatch(formula):
         counts: dict[str, int] = {}
-        for symbol, digits in _PAIR.findall(text):
+        for symbol, digits in _PAIR.findall(formula):
             known = _ISOTOPES.get(symbol, symbol)
-            if known not in INDEX or len(digits) > 4:
+            if known not in INDEX:
                 break
             counts[known] = counts.get(known, 0) + (int(digits) if digits else 1)
         else:
-            if all(0 < n <= MAX_COUNT for n in counts.values()):
+            if max(counts.values()) <= MAX_COUNT:
                 return counts
-    amounts = _amounts(text)
-    return amounts if isinstance(amounts, Rejection) else _whole(text, amounts, round_fractions)
+    if not formula.strip():
+        return Rejection("empty", "the formula is empty")
+    plain = _spelt(formula)
+    if isinstance(plain, Rejection):
+        return plain
+    amounts = _amounts(formula, plain)
+    return amounts if isinstance(amounts, Rejection) else _whole(formula, amounts, round_fractions)

@@ -89,15 +89,26 @@ class _Buffer:
         fits[1:] |= self.closing[1:] & (after_symbol | self.digit[before])
         fits[1:] |= self.digit[1:] & (after_symbol | self.digit[before] | self.closing[before])
         at = np.flatnonzero(~fits)
-        return at[self.data[at] != ord("\n")]
+        zeros = np.flatnonzero(self.data == ord("0"))
+        return np.concatenate([at[self.data[at] != ord("\n")], zeros[self.digit[zeros + 1]]])
+
+    def labels(self) -> np.ndarray:
+        """Return the positions of brackets that can hold a name: (I), (IV), (B) at the end."""
+        at = np.flatnonzero(self.opening)
+        first, second, third = (self.data[at + i] for i in (1, 2, 3))
+        one, five, closing = ord("I"), ord("V"), ord(")")
+        numeral = (first == one) | (first == five)
+        last = self.upper[at + 1] & (third == ord("\n"))
+        pair = numeral & ((second == one) | (second == five)) & (third == closing)
+        return at[(second == closing) & (numeral | last) | pair]
 
 
 def tokens_of(formulas: Sequence[object]) -> Tokens:
     """Split plain formulas into elements and amounts.
 
     Plain are texts of element symbols, each at most once, perhaps in round brackets without
-    further brackets inside, with at most four digits for a number and amounts from 1 to
-    `structure.formula.MAX_COUNT`.
+    further brackets inside, with at most four digits for a number, no digit after a 0, and amounts
+    from 1 to `structure.formula.MAX_COUNT`. A bracket that can hold a name is not plain.
 
     Parameters
     ----------
@@ -107,6 +118,7 @@ def tokens_of(formulas: Sequence[object]) -> Tokens:
     buffer = _Buffer.of([f if type(f) is str and "\n" not in f else "" for f in formulas])
     plain = buffer.begins < buffer.ends
     plain[buffer.rows[buffer.misplaced()]] = False
+    plain[buffer.rows[buffer.labels()]] = False
     at = np.flatnonzero(buffer.upper)
     rows = buffer.rows[at]
     second = np.where(buffer.lower[at + 1], buffer.data[at + 1].astype(np.int64) - 96, 0)

@@ -33,7 +33,7 @@ COUNTS = arrays(
 )
 # Pieces of formulas, good and bad, that hypothesis strings together.
 PIECES = st.sampled_from(
-    [*ELEMENTS[:40], *"DTq()[]·02 \né٣", "Xx", "12", "1001", "00", ".5", "(OH)2", "(SO4)3"]
+    [*ELEMENTS[:40], *"DTq()[]·02 \né٣", *"Xx 12 1001 00 .5 (OH)2 (SO4)3 (IV) (V) (B) 204".split()]
 )
 TEXTS = st.lists(PIECES, max_size=7).map("".join)
 
