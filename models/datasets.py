@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from models.data_mapping import (
 from structure.composition import N_ELEMENTS, first_of_each, keys_of, parse_formulas
 from structure.errors import ConfigError, DataError
 from structure.files import sha256_of
+from structure.numbers import to_numbers
+from structure.tables import SourceTable, read_source
+from structure.units import LARGEST_TYPICAL_EV
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -185,10 +188,10 @@ class _Reading:
         """Read a table of formulas alone."""
         if source is None:
             return np.zeros((0, N_ELEMENTS), dtype=np.int16)
-        (formulas,) = _columns(self._folder / source.path, [source.formula])
-        parsed = parse_formulas(formulas)
-        self.note(name, source, len(formulas))
-        self.rejected += len(parsed.rejections)
+        table = _table(self._folder / source.path, {"formula": source.formula})
+        parsed = parse_formulas(table.columns["formula"])
+        self.note(name, source, len(table.records) + len(table.rejections))
+        self.rejected += len(parsed.rejections) + len(table.rejections)
         return parsed.counts
 
     def labelled(
@@ -202,12 +205,22 @@ class _Reading:
             raise ConfigError(
                 "the mapping names no value column", where=path, fix="Add 'value' to the entry."
             )
-        formulas, raw = _columns(path, [source.formula, source.value])
-        parsed = parse_formulas(formulas)
-        values = np.array([_number(raw[i]) for i in parsed.rows], dtype=np.float64)
+        table = _table(path, {"formula": source.formula, "value": source.value})
+        parsed = parse_formulas(table.columns["formula"])
+        values, _ = to_numbers([table.columns["value"][i] for i in parsed.rows])
         good = np.isfinite(values)
-        self.note(name, source, len(formulas))
-        self.rejected += len(parsed.rejections) + int((~good).sum())
+        typical = (
+            float(np.median(np.abs(values[good & (values != 0)]))) if values[good].any() else 0
+        )
+        if typical > LARGEST_TYPICAL_EV:
+            raise DataError(
+                f"the values in column {source.value!r} cannot be in eV: their median magnitude "
+                f"is {typical:.4g}",
+                where=path,
+                fix="Convert the column to eV (energies: eV/atom).",
+            )
+        self.note(name, source, len(table.records) + len(table.rejections))
+        self.rejected += len(parsed.rejections) + len(table.rejections) + int((~good).sum())
         return merge(parsed.counts[good], values[good], rule)
 
 
@@ -221,36 +234,13 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _columns(path: Path, names: list[str]) -> list[list[Any]]:
+def _table(path: Path, columns: dict[str, str]) -> SourceTable:
     """Read named columns of a CSV, JSON lines or Parquet table."""
-    import pandas as pd
-
-    kind = _existing(path).name.removesuffix(".gz").rsplit(".", 1)[-1]
     try:
-        if kind == "csv":
-            frame = pd.read_csv(path, keep_default_na=False, dtype=object)
-        elif kind in {"jsonl", "ndjson"}:
-            frame = pd.read_json(path, lines=True, dtype=False)
-        elif kind == "parquet":
-            frame = pd.read_parquet(path)
-        else:
-            raise DataError(
-                f"tables of kind {kind!r} are not read",
-                where=path,
-                fix="Use .csv, .jsonl or .parquet, or take it in with `agd data`.",
-            )
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"the table cannot be read: {error}", where=path, fix="Check that the file is complete."
-        ) from error
-    for name in names:
-        if name not in frame.columns:
-            raise DataError(
-                f"the table has no column {name!r}; it has {', '.join(map(str, frame.columns))}",
-                where=path,
-                fix=f"Name the column in {MAPPING_FILE}.",
-            )
-    return [frame[name].tolist() for name in names]
+        return read_source(_existing(path), columns)
+    except DataError as error:
+        fix = error.fix if "no column" not in error.what else f"Name it in {MAPPING_FILE}."
+        raise DataError(error.what, where=path, fix=fix) from error
 
 
 def _count_lines(path: Path) -> int:
@@ -262,13 +252,6 @@ def _count_lines(path: Path) -> int:
         raise DataError(
             f"the file cannot be read: {error}", where=path, fix="Check that it is complete."
         ) from error
-
-
-def _number(value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return float("nan")
 
 
 def merge(counts: np.ndarray, values: np.ndarray, rule: Literal["median", "lowest"]) -> Labelled:

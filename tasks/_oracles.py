@@ -17,13 +17,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from models.prediction import PropertyModel
-from structure.composition import formulas_of, keys_of, parse_formulas
-from structure.errors import ConfigError, DataError, ModelError, Rejection
-from structure.files import sha256_of
+from structure.errors import ConfigError, ModelError, Rejection
 from tasks._campaign import Campaign
 from tasks._dft_settings import DFTOracleConfig
 from tasks._handles import ModelHandle
 from tasks._ledger import Origin
+from tasks._values import UnitMap
 
 PROPERTY = "band_gap_eV"
 """What the search maximises a utility of."""
@@ -161,8 +160,11 @@ class OracleConfig(BaseModel):
     model : str
         Name of the model, for ``kind: ml``.
     table : str or None
-        CSV or Parquet file with a formula column and a value column, for ``kind: table``.
+        CSV, Parquet or JSON-lines file with a formula column and a value column, for
+        ``kind: table``; ``${NAME}`` stands for an environment variable.
     formula_column, value_column : str
+    units : UnitMap
+        ``band_gap`` is the unit of the values.
     dft : DFTOracleConfig
         For ``kind: vasp`` and ``kind: gpaw``.
     """
@@ -174,6 +176,7 @@ class OracleConfig(BaseModel):
     table: str | None = None
     formula_column: str = "formula"
     value_column: str = PROPERTY
+    units: UnitMap = UnitMap()
     dft: DFTOracleConfig = DFTOracleConfig()
 
     @model_validator(mode="after")
@@ -243,95 +246,6 @@ class MLOracle:
         return Answer(np.asarray(mean, float), np.asarray(sigma, float), nothing, nothing)
 
 
-class TableOracle:
-    """Labels from known values; refuses compositions that it does not have.
-
-    Parameters
-    ----------
-    counts : ndarray of int, shape (n, 103)
-        Reduced. Of a composition given several times, the median is taken.
-    values : ndarray of float, shape (n,)
-    source : str
-        Name of the table.
-    """
-
-    origin: Origin = "table"
-    property = PROPERTY
-    later = False
-
-    def __init__(self, counts: np.ndarray, values: np.ndarray, source: str):
-        self.source = source
-        known = np.isfinite(values)
-        keys, values = keys_of(counts[known]), np.asarray(values, float)[known]
-        order = np.argsort(keys, kind="stable")
-        self._keys, starts = np.unique(keys[order], return_index=True)
-        groups = np.split(values[order], starts[1:]) if len(starts) else []
-        self._values = np.array([np.median(group) for group in groups])
-
-    @classmethod
-    def read(cls, path: Path, formula_column: str, value_column: str) -> TableOracle:
-        """Read a CSV or Parquet table.
-
-        Raises
-        ------
-        DataError
-            If the file cannot be read, lacks a column, or has no usable row.
-        """
-        import pandas as pd
-
-        try:
-            table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"the oracle's table cannot be read: {error}",
-                where=path,
-                fix="Give a CSV or Parquet file with `oracle.table`.",
-            ) from error
-        for column in (formula_column, value_column):
-            if column not in table:
-                raise DataError(
-                    f"the oracle's table has no column {column!r}",
-                    where=f"{path} ({', '.join(map(str, table.columns))})",
-                    fix="Name the columns with `oracle.formula_column`, `oracle.value_column`.",
-                )
-        values = pd.to_numeric(table[value_column], errors="coerce").to_numpy(float)
-        parsed = parse_formulas(table[formula_column])
-        oracle = cls(parsed.counts, values[parsed.rows], f"{path.name}:{sha256_of(path)}")
-        if not len(oracle):
-            raise DataError(
-                "the oracle's table has no row with a formula and a number",
-                where=path,
-                fix="Check the columns that `oracle` names.",
-            )
-        return oracle
-
-    def __len__(self) -> int:
-        """Return how many compositions have a value."""
-        return len(self._keys)
-
-    def accepts(self, counts: np.ndarray) -> np.ndarray:
-        """Anything may be looked up."""
-        return np.ones(len(counts), dtype=bool)
-
-    def room(self) -> None:
-        """Looking up has no limit."""
-
-    def label(self, counts: np.ndarray, asked: Asked | None = None) -> Answer:
-        """Label what the table has. See `Oracle`."""
-        keys = keys_of(counts)
-        at = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
-        found = self._keys[at] == keys if len(self._keys) else np.zeros(len(keys), bool)
-        values = np.full(len(keys), np.nan)
-        values[found] = self._values[at[found]]
-        refusals = tuple(
-            None
-            if there
-            else Rejection("unlabelled", f"{formula} has no value in the table {self.source}")
-            for formula, there in zip(formulas_of(counts), found.tolist(), strict=True)
-        )
-        return Answer(values, np.full(len(keys), np.nan), (None,) * len(keys), refusals)
-
-
 def check_ready(config: OracleConfig) -> None:
     """Check, before anything is computed, that the oracle can be asked on this machine.
 
@@ -339,7 +253,13 @@ def check_ready(config: OracleConfig) -> None:
     ------
     ConfigError
         If calculations are to run here and a program they need is missing.
+    DataError
+        If the table cannot be used.
     """
+    if config.table is not None:
+        from tasks._table_oracle import table_oracle
+
+        table_oracle(config)
     if config.kind in ("vasp", "gpaw"):
         from tasks._dft_oracle import check_machine
 
@@ -368,7 +288,9 @@ def oracle_for(
 
         return DFTOracle(campaign, config.kind, config.dft)
     if config.table is not None:
-        return TableOracle.read(Path(config.table), config.formula_column, config.value_column)
+        from tasks._table_oracle import table_oracle
+
+        return table_oracle(config)
     if config.model not in models:
         raise ConfigError(
             f"the oracle's model {config.model!r} is not among the campaign's models",

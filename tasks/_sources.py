@@ -8,36 +8,31 @@ cannot be used. A column whose numbers cannot be in the unit it declares raises.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from structure.composition import parse_formulas
+from structure.composition import ParsedFormulas, parse_formulas
 from structure.dataset_rules import LabelledRows
 from structure.errors import DataError, Rejection
 from structure.files import sha256_of
 from structure.tables import Format, SourceTable, format_of, read_source, resolve_path
-from structure.units import energy_unit, gap_unit
+from tasks._values import Column, UnitMap, read_energies, read_gaps
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+logger = logging.getLogger(__name__)
+
 Role = Literal["labels", "templates", "known"]
 
-LARGEST_GAP_EV = 50.0
-"""Chosen: no solid's gap comes near it (LiF: 14 eV), so a median above it betrays the unit."""
-
-SMALLEST_GAP_EV = 0.03
-"""Chosen: a median of the non-zero gaps below it betrays eV declared as meV."""
-
-LARGEST_ENERGY_EV = 20.0
-"""Chosen: |formation energy| per atom, whose median is about 1; total energies are larger."""
-
-_MISSING = frozenset({"", "-", "nan", "na", "n/a", "none", "null"})
+SHOWN = 200
+"""Chosen: most characters of a record's text that are kept beside its rejection."""
 
 
 class _Section(BaseModel):
@@ -65,33 +60,6 @@ class ColumnMap(_Section):
     def wanted(self) -> dict[str, str]:
         """Return the columns to read, by purpose."""
         return {k: v for k, v in self.model_dump().items() if v is not None}
-
-
-class UnitMap(_Section):
-    """Units of the source's numbers.
-
-    Attributes
-    ----------
-    band_gap : str
-        eV, meV, kJ/mol, kcal/mol, Ry or Hartree.
-    formation_energy : str
-        The same with ``/atom`` or ``/formula``.
-    """
-
-    band_gap: str = "eV"
-    formation_energy: str = "eV/atom"
-
-    @field_validator("band_gap")
-    @classmethod
-    def _gap_known(cls, name: str) -> str:
-        gap_unit(name)
-        return name
-
-    @field_validator("formation_energy")
-    @classmethod
-    def _energy_known(cls, name: str) -> str:
-        energy_unit(name)
-        return name
 
 
 class SourceConfig(_Section):
@@ -173,6 +141,8 @@ class SourceRows:
     sha256 : str
     records : int
         Records in the source.
+    notes : tuple of str
+        What the reader found out by itself: encoding, separator, lines above the header.
     """
 
     rows: LabelledRows
@@ -182,6 +152,7 @@ class SourceRows:
     structure_ids: list[str]
     sha256: str
     records: int
+    notes: tuple[str, ...]
 
 
 def read_rows(config: SourceConfig, number: int) -> SourceRows:
@@ -210,22 +181,28 @@ def read_rows(config: SourceConfig, number: int) -> SourceRows:
         properties=config.properties,
         with_structures=crystals,
     )
+    for note in table.notes:
+        logger.info("ingest: %s: %s", config.name, note)
     refused = [Refused(config.name, *r) for r in table.rejections]
     parsed = parse_formulas(table.columns["formula"], round_fractions=config.round_fractions)
     refused += [
-        Refused(config.name, table.records[i], text, why) for i, text, why in parsed.rejections
+        Refused(config.name, table.records[i], text[:SHOWN], why)
+        for i, text, why in parsed.rejections
     ]
+    _check_capitals(table.columns["formula"], parsed, path)
     if not len(parsed.rows):
         if not parsed.rejections:
             raise DataError(
                 f"no record of the source can be read: {refused[0].why.sentence}",
                 where=path,
-                fix="Check 'format', and open the files with the program that made them.",
+                fix="Check 'format', and open the source with the program that made it.",
             )
+        codes = {why.code for _, _, why in parsed.rejections}
         raise DataError(
             f"no formula of the source can be used: {parsed.rejections[0][2].sentence}",
             where=path,
-            fix="Check 'columns.formula', or set 'round_fractions: true'.",
+            fix="Check 'columns.formula'"
+            + (", or set 'round_fractions: true'." if "fractional" in codes else "."),
         )
     gaps, energies, bad = _values(config, table, parsed.rows, parsed.cell_atoms, path)
     if "labels" in config.roles and not np.isfinite(gaps).any():
@@ -256,6 +233,7 @@ def read_rows(config: SourceConfig, number: int) -> SourceRows:
         ids if table.structures else [],
         hash_of(path),
         total,
+        table.notes,
     )
 
 
@@ -268,91 +246,45 @@ def _values(
     refused: list[Refused] = []
     formulas, records = table.columns["formula"], table.records
 
+    def column(purpose: Literal["band_gap", "formation_energy"]) -> Column:
+        name = getattr(config.columns, purpose)
+        unit = getattr(config.units, purpose)
+        found = Column(path, name, unit, f"'units.{purpose}' of source {config.name!r}")
+        found.check_named(table.columns[purpose])
+        return found
+
     def refuse(i: int, why: Rejection) -> None:
         place = rows[i]
-        refused.append(Refused(config.name, records[place], str(formulas[place]), why))
+        refused.append(Refused(config.name, records[place], str(formulas[place])[:SHOWN], why))
         gaps[i] = np.nan
 
     if config.columns.band_gap is not None:
-        unit = gap_unit(config.units.band_gap)
-        values, bad = to_numbers([table.columns["band_gap"][i] for i in rows])
-        gaps[:] = values * unit.factor
+        values = [table.columns["band_gap"][i] for i in rows]
+        gaps[:], bad = read_gaps(values, column("band_gap"))
         for i, why in bad.items():
             refuse(i, why)
-        _check_gaps(gaps, config, path)
-        for i in np.flatnonzero(gaps < 0).tolist():
-            refuse(i, Rejection("negative-gap", f"the gap is {gaps[i]:g} eV, below zero"))
         if "labels" in config.roles:
-            turned_down = {r.record for r in refused}
             for i in np.flatnonzero(np.isnan(gaps)).tolist():
-                if records[rows[i]] not in turned_down:
+                if i not in bad:
                     refuse(i, Rejection("no-label", "there is no band gap"))
     if config.columns.formation_energy is not None:
-        energy = energy_unit(config.units.formation_energy)
-        values, bad = to_numbers([table.columns["formation_energy"][i] for i in rows])
-        energies[:] = values * energy.factor
-        if energy.per == "formula":
-            energies /= atoms
+        values = [table.columns["formation_energy"][i] for i in rows]
+        energies[:], bad = read_energies(values, atoms, column("formation_energy"))
         for i, why in bad.items():
             refuse(i, why)
-        _check_energies(energies, config, path)
     return gaps, energies, refused
 
 
-def to_numbers(values: Sequence[object]) -> tuple[np.ndarray, dict[int, Rejection]]:
-    """Turn table entries into numbers.
-
-    Returns
-    -------
-    numbers : ndarray of float64
-        NaN where there is none.
-    bad : dict of int to Rejection
-        Entries that are neither a finite number nor a mark for a missing one; code ``value``.
-    """
-    numbers = np.full(len(values), np.nan)
-    bad: dict[int, Rejection] = {}
-    for i, value in enumerate(values):
-        if value is None or (isinstance(value, str) and value.strip().lower() in _MISSING):
-            continue
-        try:
-            numbers[i] = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            bad[i] = Rejection("value", f"{value!r} is not a number")
-            continue
-        if np.isinf(numbers[i]):
-            bad[i] = Rejection("value", f"{value!r} is not finite")
-            numbers[i] = np.nan
-    return numbers, bad
-
-
-def _check_gaps(gaps: np.ndarray, config: SourceConfig, path: Path) -> None:
-    """Raise if the gaps cannot be in the declared unit."""
-    open_gaps = gaps[gaps > 0]
-    median = float(np.median(open_gaps)) if len(open_gaps) else 1.0
-    if SMALLEST_GAP_EV <= median <= LARGEST_GAP_EV:
-        return
-    declared = config.units.band_gap
-    likely = "meV" if median > LARGEST_GAP_EV else "eV"
-    raise DataError(
-        f"the gaps in column {config.columns.band_gap!r} cannot be in {declared}: the median of "
-        f"those above zero would be {median:.4g} eV; they look like {likely}",
-        where=path,
-        fix=f"Set 'units.band_gap' of source {config.name!r} to the unit of the column.",
-    )
-
-
-def _check_energies(energies: np.ndarray, config: SourceConfig, path: Path) -> None:
-    """Raise if the formation energies cannot be in the declared unit."""
-    known = np.abs(energies[np.isfinite(energies)])
-    if not len(known) or float(np.median(known)) <= LARGEST_ENERGY_EV:
+def _check_capitals(formulas: Sequence[object], parsed: ParsedFormulas, path: Path) -> None:
+    """Raise if all formulas are in capitals, which hides what the elements are (SIO2, NACL)."""
+    unknown = [text for _, text, why in parsed.rejections if why.code == "element"]
+    if not unknown or any(isinstance(f, str) and f.upper() != f for f in formulas):
         return
     raise DataError(
-        f"the values in column {config.columns.formation_energy!r} cannot be formation energies "
-        f"in {config.units.formation_energy}: their median magnitude would be "
-        f"{float(np.median(known)):.4g} eV/atom",
+        f"all formulas are written in capitals, as {unknown[0][:SHOWN]!r}: which letters make up "
+        "an element cannot be told",
         where=path,
-        fix=f"Set 'units.formation_energy' of source {config.name!r}, e.g. to meV/atom or "
-        "eV/formula; total energies are no formation energies.",
+        fix="Write element symbols as in 'SiO2'.",
     )
 
 

@@ -329,6 +329,7 @@ def _accounts(config: IngestConfig, sources: Sequence[SourceRows]) -> list[dict[
             "sha256": read.sha256,
             "roles": list(source.roles),
             "records": read.records,
+            "notes": list(read.notes),
             "formulas": len(read.rows),
             "distinct_formulas": len(np.unique(keys_of(read.rows.counts))),
             "with_band_gap": int(np.isfinite(read.rows.band_gap).sum()),

@@ -17,10 +17,10 @@ from tasks._oracles import (
     MLOracle,
     Oracle,
     OracleConfig,
-    TableOracle,
     oracle_for,
 )
 from tasks._outputs import Trained
+from tasks._table_oracle import TableOracle
 
 __all__ = [
     "PROPERTY",

@@ -76,9 +76,15 @@ def test_the_fingerprint_changes_with_the_content_of_a_file(folder: Path) -> Non
     assert load_training_data(folder).fingerprint != before
 
 
-def test_a_missing_column_is_named_with_those_there_are(folder: Path) -> None:
+def test_a_missing_column_is_named_with_the_nearest(folder: Path) -> None:
     (folder / "gaps.csv").write_text("formula,bandgap\nNaCl,5\n")
-    with pytest.raises(DataError, match=r"no column 'gap'; it has formula, bandgap"):
+    with pytest.raises(DataError, match=r"no column 'gap' .* the nearest is 'bandgap'"):
+        load_training_data(folder)
+
+
+def test_gaps_in_another_unit_are_not_trained_on(folder: Path) -> None:
+    (folder / "gaps.csv").write_text("formula,gap\nNaCl,5010\nFe,0\nMgO,7800\n")
+    with pytest.raises(DataError, match=r"cannot be in eV: their median magnitude is 6405"):
         load_training_data(folder)
 
 

@@ -65,7 +65,7 @@ def test_a_table_without_the_column_or_the_file_says_what_to_do(tmp_path: Path) 
     path.write_text("compound,gap\nNaCl,5.0\n")
     with pytest.raises(DataError, match="no column 'formula'"):
         TableOracle.read(path, "formula", "gap")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="does not exist"):
         TableOracle.read(tmp_path / "none.csv", "formula", "gap")
     path.write_text("compound,gap\nNaCl,metal\n")
     with pytest.raises(DataError, match="no row with"):
