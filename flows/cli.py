@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ import typer
 
 from flows.data import app as data_app
 from structure.errors import AgdError
+from tasks._surroundings import settings
 
 app = typer.Typer(
     help="Active generative design of inorganic materials.",
@@ -218,6 +220,7 @@ def options(
 
 def main() -> None:
     """Run the command line."""
+    os.environ.update(settings(os.environ))
     with _told_to_stop():
         try:
             app()

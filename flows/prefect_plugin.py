@@ -18,20 +18,22 @@ from typing import Any
 from prefect.plugins import SetupResult, register_hook
 
 from flows import secret, services
+from tasks._surroundings import settings
 
 
 @register_hook
 def setup_environment(*, ctx: Any) -> SetupResult | None:
     """Give Prefect's command line the secret, and teach it bare deployment names.
 
-    Processes that are no command of Prefect's are left alone.
+    Its other processes get how many threads they may use, and no more: a worker that somebody else
+    started, and the runs of it, are among them.
     """
+    env = settings(os.environ)
     program = Path(sys.argv[0]) if sys.argv else Path()
-    if program.stem != "prefect" and program.parts[-2:] != ("prefect", "__main__.py"):
-        return None
-    accept_bare_names()
-    found = credentials(Path.cwd() / ".prefect", ctx.api_url)
-    return SetupResult(env=found) if found else None
+    if program.stem == "prefect" or program.parts[-2:] == ("prefect", "__main__.py"):
+        accept_bare_names()
+        env |= credentials(Path.cwd() / ".prefect", ctx.api_url)
+    return SetupResult(env=env) if env else None
 
 
 def credentials(home: Path, url: str | None) -> dict[str, str]:

@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from flows import secret
 from structure.errors import CampaignError, ConfigError
 from structure.files import write_json
+from tasks._surroundings import settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -81,6 +82,7 @@ def environment(project: Path, url: str, key: str) -> dict[str, str]:
     """
     return {
         **os.environ,
+        **settings(os.environ),
         **secret.without_proxy(os.environ),
         "PREFECT_HOME": str(project / ".prefect"),
         "PREFECT_API_URL": url,

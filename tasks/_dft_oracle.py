@@ -9,6 +9,7 @@ ledger are the only memory: the oracle may be killed at any moment and be asked 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
 import time
@@ -37,6 +38,7 @@ from tasks._emission import Emission, each_question_once
 from tasks._ledger import Label, Ledger, Origin
 from tasks._oracles import PROPERTY, Answer, Asked
 from tasks._structures import Placed, campaign_library, first_usable, usable_templates
+from tasks._surroundings import of_others
 
 if TYPE_CHECKING:
     from structure.library import TemplateLibrary
@@ -286,7 +288,12 @@ class DFTOracle:
             return
         for place in places:
             done = subprocess.run(
-                ["sh", "submit.sh"], cwd=place, capture_output=True, text=True, check=False
+                ["sh", "submit.sh"],
+                cwd=place,
+                env=of_others(os.environ),
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
                 last = (done.stdout + done.stderr).strip().splitlines()[-1:]

@@ -30,7 +30,15 @@ def start(root: Path, places: Iterable[Path]) -> int:
     """
     command = [sys.executable, str(Path(__file__).resolve()), str(root.resolve())]
     command += [str(place.resolve()) for place in places]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
+    from tasks._surroundings import of_jobs_here
+
+    done = subprocess.run(
+        command,
+        env=of_jobs_here(os.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
     return int(done.stdout)
 
 
