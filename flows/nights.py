@@ -13,8 +13,9 @@ from pathlib import Path
 
 from flows.config import CampaignConfig, validated
 from structure.errors import AgdError, CampaignError, ConfigError
+from tasks._database import keeps_campaigns_apart
 from tasks._earlier import campaigns_before
-from tasks._ledger import Ledger
+from tasks._reading import NotBegun, read_ledger
 from tasks.collect import collect_campaign
 
 logger = logging.getLogger(__name__)
@@ -40,15 +41,16 @@ def tonight(series: Path, config: CampaignConfig) -> tuple[CampaignConfig, Path]
     Raises
     ------
     ConfigError
-        If the configuration names a database, which serves one campaign only.
+        If the configuration names an SQLite file, which serves one campaign only.
     CampaignError
         If the last night's campaign.json is damaged.
     """
-    if config.ledger is not None:
+    if config.ledger is not None and not keeps_campaigns_apart(config.ledger):
         raise ConfigError(
-            "the nights of a series cannot share one database",
+            "the nights of a series cannot share one file as their ledger",
             where="ledger",
-            fix="Leave 'ledger' out: each night then keeps its ledger in its own directory.",
+            fix="Leave 'ledger' out: each night then keeps its ledger in its own directory. Or "
+            "name a PostgreSQL database, in which each night has a schema of its own.",
         )
     nights = sorted(p for p in series.glob("night-[0-9][0-9][0-9][0-9]") if p.is_dir())
     begun = [night for night in nights if (night / "campaign.json").exists()]
@@ -81,11 +83,10 @@ def take_in(root: Path) -> None:
 
 
 def _finished(night: Path) -> bool:
-    ledger = Ledger.in_folder(night)
     try:
-        return ledger.fact("finished") is not None
-    finally:
-        ledger.close()
+        return read_ledger(night, lambda ledger: ledger.fact("finished")) is not None
+    except NotBegun:
+        return False
 
 
 def _frozen(night: Path) -> CampaignConfig:

@@ -20,7 +20,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from structure.errors import AgdError, CampaignError, ConfigError
-from structure.files import TEMPORARY_PREFIX, sha256_of, write_json
+from structure.files import TEMPORARY_PREFIX, write_json
+from tasks._claim import new_id
 from tasks._handles import SCHEMA_VERSION, Handle
 from tasks._ledger import Ledger
 from tasks._leftovers import clear_leftovers
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 Output = TypeVar("Output", bound=BaseModel)
 
 PRODUCT_VERSION = "0.1.0"
+LOCK_S = 0.5
+"""How long the lock is tried for: `agd status` takes it for an instant (chosen)."""
 
 
 class BudgetUsed(AgdError):
@@ -46,7 +49,7 @@ class Campaign:
         The directory; made when missing. Everything the campaign knows lies under it.
     config : dict
         The whole configuration as JSON-ready data. The first opening freezes it in
-        ``campaign.json``; later openings must bring the same one.
+        ``campaign.json``, with an id of the campaign's own; later openings must bring the same one.
     seed : int
 
     Attributes
@@ -57,7 +60,8 @@ class Campaign:
     Raises
     ------
     CampaignError
-        If another process has the directory open, or another version or configuration made it.
+        If another process has the directory or its ledger open, or another version or configuration
+        made it.
     """
 
     def __init__(self, root: Path, config: dict[str, Any], seed: int):
@@ -65,7 +69,7 @@ class Campaign:
         self.seed = seed
         self.deadline: float | None = None
         self._make_root()
-        self._lock = FileLock(root / "campaign.lock", timeout=0)
+        self._lock = FileLock(root / "campaign.lock", timeout=LOCK_S)
         try:
             self._lock.acquire()
         except Timeout as error:
@@ -81,9 +85,8 @@ class Campaign:
                 fix="Correct its permissions, or choose a writable place with `--campaign DIR`.",
             ) from error
         try:
-            self._freeze(config)
-            self.ledger = Ledger.in_folder(root)
-            self._claim()
+            begins = self._freeze(config)
+            self.ledger = self._own_ledger(begins)
         except BaseException:
             self._lock.release()
             raise
@@ -99,9 +102,9 @@ class Campaign:
                 fix="Choose a writable place with `--campaign DIR`.",
             ) from error
 
-    def _freeze(self, config: dict[str, Any]) -> None:
+    def _freeze(self, config: dict[str, Any]) -> bool:
+        """Write the configuration down, or compare it; return whether the campaign begins."""
         path = self.root / "campaign.json"
-        frozen = {"schema_version": SCHEMA_VERSION, "product": PRODUCT_VERSION, "config": config}
         if not path.exists():
             if (self.root / "ledger.sqlite").exists():
                 raise CampaignError(
@@ -109,8 +112,9 @@ class Campaign:
                     where=self.root,
                     fix="Restore campaign.json or choose an empty directory.",
                 )
-            write_json(path, frozen)
-            return
+            made = {"schema_version": SCHEMA_VERSION, "product": PRODUCT_VERSION, "id": new_id()}
+            write_json(path, {**made, "config": config})
+            return True
         try:
             found = json.loads(path.read_text())
             version, begun = found["schema_version"], found["config"]
@@ -135,20 +139,22 @@ class Campaign:
                 where=path,
                 fix="Restore the setting, or give a new directory with `--campaign DIR`.",
             )
+        return False
 
-    def _claim(self) -> None:
-        """Refuse a ledger that another campaign began: a database serves one campaign."""
-        own = sha256_of(self.root / "campaign.json")
-        found = self.ledger.fact("campaign")
-        if found is None:
-            self.ledger.set_fact("campaign", own)
-        elif found != own:
-            self.ledger.close()
-            raise CampaignError(
-                "the ledger belongs to another campaign",
-                where=self.root / "campaign.json",
-                fix="Give this campaign a database of its own in setting 'ledger'.",
-            )
+    def _own_ledger(self, begins: bool) -> Ledger:
+        """Open the ledger and claim it; a campaign that cannot begin elsewhere is not begun."""
+        try:
+            ledger = Ledger.in_folder(self.root, anew=begins)
+            try:
+                ledger.claim(self.root)
+            except BaseException:
+                ledger.close()
+                raise
+        except AgdError:
+            if begins and not (self.root / "ledger.sqlite").exists():
+                (self.root / "campaign.json").unlink()
+            raise
+        return ledger
 
     def __enter__(self) -> Campaign:
         return self

@@ -35,8 +35,9 @@ from tasks._core_hours import room_for
 from tasks._dft_settings import DFTOracleConfig, Engine
 from tasks._earlier import campaigns_before
 from tasks._emission import Emission, each_question_once
-from tasks._ledger import Label, Ledger, Origin
+from tasks._ledger import Label, Origin
 from tasks._oracles import PROPERTY, Answer, Asked
+from tasks._reading import read_ledger
 from tasks._structures import Placed, campaign_library, first_usable, usable_templates
 from tasks._surroundings import of_others
 
@@ -173,11 +174,8 @@ class DFTOracle:
     def _earlier_ledgers(self) -> list[tuple[Path, list[dict[str, Any]], list[Label]]]:
         found = []
         for root in campaigns_before(self._campaign.root):
-            ledger = Ledger.in_folder(root)
-            try:
-                found.append((root, ledger.jobs(), ledger.labels(PROPERTY)))
-            finally:
-                ledger.close()
+            jobs, labels = read_ledger(root, lambda one: (one.jobs(), one.labels(PROPERTY)))
+            found.append((root, jobs, labels))
         return found
 
     @cached_property

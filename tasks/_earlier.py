@@ -18,6 +18,7 @@ from structure.composition import keys_of, parse_formulas
 from structure.dataset_rules import LabelledRows
 from structure.errors import CampaignError
 from tasks._ledger import Label, Ledger, Origin
+from tasks._reading import read_ledger
 
 GAP, ENERGY = "band_gap_eV", "formation_energy_eV_per_atom"
 
@@ -68,15 +69,10 @@ def earlier_campaigns(root: Path, names: Sequence[str]) -> Earlier:
                 where=root / name,
                 fix="Restore the directory, or correct 'ingest.earlier'.",
             )
-        ledger = Ledger.in_folder(root / name)
-        try:
-            jobs = [job for job in ledger.jobs() if not job["folder"].startswith("references")]
-            asked = {job["formula"] for job in jobs}
-            proposed |= asked
-            gaps |= _calculated(ledger, GAP, asked)
-            energies |= _calculated(ledger, ENERGY, asked)
-        finally:
-            ledger.close()
+        asked, found_gaps, found_energies = read_ledger(root / name, _brought_back)
+        proposed |= asked
+        gaps |= found_gaps
+        energies |= found_energies
     return _collected(gaps, energies, proposed)
 
 
@@ -106,17 +102,20 @@ def finished_references(root: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for earlier in campaigns_before(root):
-        ledger = Ledger.in_folder(earlier)
-        try:
-            jobs = ledger.jobs(State.INGESTED)
-        finally:
-            ledger.close()
+        jobs = read_ledger(earlier, lambda ledger: ledger.jobs(State.INGESTED))
         found |= {
             job["id"]: earlier / job["folder"]
             for job in jobs
             if job["folder"].startswith("references") and (earlier / job["folder"]).is_dir()
         }
     return found
+
+
+def _brought_back(ledger: Ledger) -> tuple[set[str], dict[str, Label], dict[str, Label]]:
+    """Return the compounds a campaign gave jobs, and their gaps and formation energies."""
+    jobs = [job for job in ledger.jobs() if not job["folder"].startswith("references")]
+    asked = {job["formula"] for job in jobs}
+    return asked, _calculated(ledger, GAP, asked), _calculated(ledger, ENERGY, asked)
 
 
 def _calculated(ledger: Ledger, property: str, asked: set[str]) -> dict[str, Label]:

@@ -1,14 +1,15 @@
 """The campaign's ledger: one database that knows every label, candidate, job and finished stage.
 
 In: facts from stages, each change one transaction. Out: the story of a campaign, so that the same
-command resumes after a kill and nothing is labelled or emitted twice. SQLite inside the campaign
-directory by default; any SQLAlchemy URL (PostgreSQL) otherwise.
+command resumes after a kill and nothing is labelled or emitted twice. Where it lies is told by
+`tasks._database`, whose it is by `tasks._claim`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,75 +18,31 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 
 from structure.errors import CampaignError, Rejection
+from tasks._claim import Hold, check_owner, claim
+from tasks._database import (
+    Place,
+    engine_for,
+    has_begun,
+    lost,
+    make_tables,
+    parsed,
+    place_of,
+    refuse_lost,
+    schema_version,
+)
 from tasks._handles import SCHEMA_VERSION
-from tasks._sql import durable_sqlite, insert_ignore, ledger_url, refuse_unusable
+from tasks._sql import (
+    CANDIDATES,
+    FACTS,
+    JOBS,
+    LABELS,
+    MODELS,
+    QUESTION,
+    STAGES,
+    insert_ignore,
+)
 
 Origin = Literal["dft-vasp", "dft-gpaw", "table", "ml"]
-
-_METADATA = sa.MetaData()
-
-_FACTS = sa.Table(
-    "facts",
-    _METADATA,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-)
-_STAGES = sa.Table(
-    "stages",
-    _METADATA,
-    sa.Column("stage", sa.Text, primary_key=True),
-    sa.Column("part", sa.Text, primary_key=True),
-    sa.Column("output", sa.Text, nullable=False),
-    sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("finished_at", sa.Text, nullable=False),
-)
-_LABELS = sa.Table(
-    "labels",
-    _METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("formula", sa.Text, nullable=False, index=True),
-    sa.Column("property", sa.Text, nullable=False),
-    sa.Column("value", sa.Float, nullable=False),
-    sa.Column("sigma", sa.Float),
-    sa.Column("origin", sa.Text, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("quality", sa.Text, nullable=False, default=""),
-    sa.Column("iteration", sa.Integer, nullable=False),
-    sa.Column("added_at", sa.Text, nullable=False),
-    sa.UniqueConstraint("formula", "property", "origin", "source", name="one_label_a_question"),
-)
-_QUESTION = ("formula", "property", "origin", "source")
-_CANDIDATES = sa.Table(
-    "candidates",
-    _METADATA,
-    sa.Column("formula", sa.Text, primary_key=True),
-    sa.Column("rank", sa.Integer),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("code", sa.Text, nullable=False, default=""),
-    sa.Column("sentence", sa.Text, nullable=False, default=""),
-    sa.Column("story", sa.Text, nullable=False, default="{}"),
-)
-_JOBS = sa.Table(
-    "jobs",
-    _METADATA,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("formula", sa.Text, nullable=False, index=True),
-    sa.Column("batch", sa.Text, nullable=False),
-    sa.Column("folder", sa.Text, nullable=False),
-    sa.Column("recipe", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("code", sa.Integer),
-    sa.Column("story", sa.Text, nullable=False, default="{}"),
-    sa.Column("changed_at", sa.Text, nullable=False),
-)
-_MODELS = sa.Table(
-    "models",
-    _METADATA,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("sha256", sa.Text, nullable=False),
-    sa.Column("trained_on", sa.Text, nullable=False),
-    sa.Column("metrics", sa.Text, nullable=False),
-)
 
 
 class Label(BaseModel):
@@ -164,67 +121,104 @@ class Ledger:
 
     Parameters
     ----------
-    url : str
-        SQLAlchemy URL; see `Ledger.in_folder` for the SQLite default.
+    place : Place or str
+        Where it lies, or an SQLAlchemy URL; see `Ledger.in_folder` for the usual one.
+    make : bool
+        Make it where it is missing or was not made to its end.
+    reading : bool
+        Change nothing, not even beside the file; `read_ledger` is how to read.
+
+    Attributes
+    ----------
+    place : Place
+    engine : sqlalchemy.Engine
 
     Raises
     ------
     CampaignError
-        If the database was made by another version of the product.
+        If it cannot be opened, is lost, or was made by another version of the product.
+    ConfigError
+        If the URL cannot be used.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, place: Place | str, *, make: bool = True, reading: bool = False):
+        self.place = Place(parsed(place)) if isinstance(place, str) else place
+        self._hold: Hold | None = None
+        if not make:
+            refuse_lost(self.place)
+        self.engine = engine_for(self.place, reading)
         try:
-            patience = {"timeout": 60} if url.startswith("sqlite") else {}
-            self._engine = sa.create_engine(url, connect_args=patience)
-            if patience:
-                sa.event.listen(self._engine, "connect", durable_sqlite)
-            sa.event.listen(self._engine, "handle_error", refuse_unusable)
-            _METADATA.create_all(self._engine)
-        except sa.exc.SQLAlchemyError as error:
-            raise CampaignError(
-                f"the ledger cannot be opened: {getattr(error, 'orig', None) or error}",
-                where=url.split("@")[-1],
-                fix="Check the path or the database URL; `agd doctor` tests it.",
-            ) from error
-        with self._engine.begin() as connection:
-            insert_ignore(connection, _FACTS, [{"name": "schema", "value": str(SCHEMA_VERSION)}])
-        found = self.fact("schema")
-        if found != str(SCHEMA_VERSION):
-            raise CampaignError(
-                f"the ledger has schema version {found}, this release uses {SCHEMA_VERSION}",
-                where=url.split("@")[-1],
-                fix="Use the release that made the campaign, or start a new campaign directory.",
-            )
+            found = schema_version(self.engine, self.place)
+            if found is None and make:
+                make_tables(self.engine, self.place)
+            elif found is None:
+                raise lost(self.place)
+            elif found != str(SCHEMA_VERSION):
+                raise CampaignError(
+                    f"the ledger has schema version {found}, this release uses {SCHEMA_VERSION}",
+                    where=str(self.place),
+                    fix="Use the release that made the campaign, or start a new campaign "
+                    "directory.",
+                )
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
-    def in_folder(cls, root: Path) -> Ledger:
-        """Open the ledger of a campaign directory: ``ledger.sqlite`` in it, or the one it names."""
+    def in_folder(cls, root: Path, anew: bool = False) -> Ledger:
+        """Open the ledger of a campaign directory: ``ledger.sqlite`` in it, or the one it names.
+
+        It is made where nothing of the campaign has been made yet, and with `anew`. Otherwise a
+        missing or empty ledger is a lost one, and an error.
+        """
         root.mkdir(parents=True, exist_ok=True)
-        return cls(ledger_url(root))
+        place = place_of(root)
+        ledger = cls(place, make=anew or not has_begun(root))
+        try:
+            if not place.inside:
+                check_owner(root, ledger)
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
+
+    def claim(self, root: Path) -> None:
+        """Make this the ledger of a campaign directory, and its run the only one, until `close`."""
+        self._hold = claim(root, self)
 
     def close(self) -> None:
-        """Give back the connections."""
-        self._engine.dispose()
+        """Give back the hold and the connections."""
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
+        self.engine.dispose()
+
+    @contextmanager
+    def _change(self) -> Iterator[sa.Connection]:
+        """Give a transaction, if this run may still write."""
+        if self._hold is not None:
+            self._hold.keep()
+        with self.engine.begin() as connection:
+            yield connection
 
     def fact(self, name: str) -> str | None:
         """Return a named fact (seed, versions, data hashes), or None."""
-        with self._engine.connect() as connection:
-            return connection.scalar(sa.select(_FACTS.c.value).where(_FACTS.c.name == name))
+        with self.engine.connect() as connection:
+            return connection.scalar(sa.select(FACTS.c.value).where(FACTS.c.name == name))
 
     def set_fact(self, name: str, value: str) -> None:
         """Set or change a named fact."""
-        with self._engine.begin() as connection:
+        with self._change() as connection:
             changed = connection.execute(
-                sa.update(_FACTS).where(_FACTS.c.name == name).values(value=value)
+                sa.update(FACTS).where(FACTS.c.name == name).values(value=value)
             )
             if not changed.rowcount:
-                connection.execute(sa.insert(_FACTS).values(name=name, value=value))
+                connection.execute(sa.insert(FACTS).values(name=name, value=value))
 
     def finished(self, stage: str, part: str) -> str | None:
         """Return the output of a finished stage part as JSON, or None if it has not finished."""
-        query = sa.select(_STAGES.c.output).where(_STAGES.c.stage == stage, _STAGES.c.part == part)
-        with self._engine.connect() as connection:
+        query = sa.select(STAGES.c.output).where(STAGES.c.stage == stage, STAGES.c.part == part)
+        with self.engine.connect() as connection:
             return connection.scalar(query)
 
     def finish(self, stage: str, part: str, output: str, seconds: float) -> None:
@@ -236,19 +230,19 @@ class Ledger:
             "seconds": seconds,
             "finished_at": _now(),
         }
-        with self._engine.begin() as connection:
-            insert_ignore(connection, _STAGES, [row])
+        with self._change() as connection:
+            insert_ignore(connection, STAGES, [row])
 
     def forget(self, stage: str) -> None:
         """Drop the record that a stage has finished, so that it is done again."""
-        with self._engine.begin() as connection:
-            connection.execute(sa.delete(_STAGES).where(_STAGES.c.stage == stage))
+        with self._change() as connection:
+            connection.execute(sa.delete(STAGES).where(STAGES.c.stage == stage))
 
     def stages(self) -> list[dict[str, Any]]:
         """Return the finished stage parts in the order in which they finished."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             rows = connection.execute(
-                sa.select(_STAGES).order_by(_STAGES.c.finished_at, _STAGES.c.stage, _STAGES.c.part)
+                sa.select(STAGES).order_by(STAGES.c.finished_at, STAGES.c.stage, STAGES.c.part)
             )
             return [dict(r._mapping) for r in rows]
 
@@ -258,24 +252,24 @@ class Ledger:
         A label that collect had added before the search knew of it learns its iteration.
         """
         rows = [{**label.model_dump(), "added_at": _now()} for label in labels]
-        with self._engine.begin() as connection:
-            new = insert_ignore(connection, _LABELS, rows)
+        with self._change() as connection:
+            new = insert_ignore(connection, LABELS, rows)
             for row in rows if new < len(rows) else ():
-                same = [_LABELS.c[name] == row[name] for name in _QUESTION]
+                same = [LABELS.c[name] == row[name] for name in QUESTION]
                 connection.execute(
-                    sa.update(_LABELS)
-                    .where(*same, _LABELS.c.iteration == 0)
+                    sa.update(LABELS)
+                    .where(*same, LABELS.c.iteration == 0)
                     .values(iteration=row["iteration"])
                 )
         return new
 
     def labels(self, property: str, formula: str | None = None) -> list[Label]:
         """Return labels of one property in the order in which they were added."""
-        query = sa.select(_LABELS).where(_LABELS.c.property == property).order_by(_LABELS.c.id)
+        query = sa.select(LABELS).where(LABELS.c.property == property).order_by(LABELS.c.id)
         if formula is not None:
-            query = query.where(_LABELS.c.formula == formula)
+            query = query.where(LABELS.c.formula == formula)
         fields = Label.model_fields
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return [
                 Label(**{k: v for k, v in r._mapping.items() if k in fields})
                 for r in connection.execute(query)
@@ -287,19 +281,19 @@ class Ledger:
             {**c.model_dump(exclude={"story"}), "story": json.dumps(c.story, sort_keys=True)}
             for c in candidates
         ]
-        with self._engine.begin() as connection:
-            connection.execute(sa.delete(_CANDIDATES))
+        with self._change() as connection:
+            connection.execute(sa.delete(CANDIDATES))
             if rows:
-                connection.execute(sa.insert(_CANDIDATES), rows)
+                connection.execute(sa.insert(CANDIDATES), rows)
 
     def candidates(self, status: str | None = None) -> list[Candidate]:
         """Return candidates by rank, rejected ones last and by formula."""
-        query = sa.select(_CANDIDATES).order_by(
-            _CANDIDATES.c.rank.is_(None), _CANDIDATES.c.rank, _CANDIDATES.c.formula
+        query = sa.select(CANDIDATES).order_by(
+            CANDIDATES.c.rank.is_(None), CANDIDATES.c.rank, CANDIDATES.c.formula
         )
         if status is not None:
-            query = query.where(_CANDIDATES.c.status == status)
-        with self._engine.connect() as connection:
+            query = query.where(CANDIDATES.c.status == status)
+        with self.engine.connect() as connection:
             return [
                 Candidate(**{**r._mapping, "story": json.loads(r._mapping["story"])})
                 for r in connection.execute(query)
@@ -307,8 +301,8 @@ class Ledger:
 
     def candidate(self, formula: str) -> Candidate | None:
         """Return one candidate by formula, or None."""
-        query = sa.select(_CANDIDATES).where(_CANDIDATES.c.formula == formula)
-        with self._engine.connect() as connection:
+        query = sa.select(CANDIDATES).where(CANDIDATES.c.formula == formula)
+        with self.engine.connect() as connection:
             row = connection.execute(query).first()
         if row is None:
             return None
@@ -339,8 +333,8 @@ class Ledger:
         """
         usual = {"state": "EMITTED", "changed_at": _now()}
         rows = [{**usual, **job, "story": json.dumps(job["story"], sort_keys=True)} for job in jobs]
-        with self._engine.begin() as connection:
-            return insert_ignore(connection, _JOBS, rows)
+        with self._change() as connection:
+            return insert_ignore(connection, JOBS, rows)
 
     def set_job_state(
         self,
@@ -354,17 +348,19 @@ class Ledger:
         values: dict[str, Any] = {"state": state, "code": code, "changed_at": _now()}
         if story is not None:
             values["story"] = json.dumps(story, sort_keys=True)
-        with self._engine.begin() as connection:
-            connection.execute(sa.update(_JOBS).where(_JOBS.c.id == id).values(**values))
+        with self._change() as connection:
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == id).values(**values))
             rows = [{**label.model_dump(), "added_at": _now()} for label in labels]
-            insert_ignore(connection, _LABELS, rows)
+            insert_ignore(connection, LABELS, rows)
 
-    def jobs(self, state: str | None = None) -> list[dict[str, Any]]:
+    def jobs(self, state: str | None = None, formula: str | None = None) -> list[dict[str, Any]]:
         """Return jobs by batch and id, each with its story decoded."""
-        query = sa.select(_JOBS).order_by(_JOBS.c.batch, _JOBS.c.id)
+        query = sa.select(JOBS).order_by(JOBS.c.batch, JOBS.c.id)
         if state is not None:
-            query = query.where(_JOBS.c.state == state)
-        with self._engine.connect() as connection:
+            query = query.where(JOBS.c.state == state)
+        if formula is not None:
+            query = query.where(JOBS.c.formula == formula)
+        with self.engine.connect() as connection:
             return [
                 {**r._mapping, "story": json.loads(r._mapping["story"])}
                 for r in connection.execute(query)
@@ -378,14 +374,14 @@ class Ledger:
             "trained_on": trained_on,
             "metrics": json.dumps(metrics, sort_keys=True),
         }
-        with self._engine.begin() as connection:
-            connection.execute(sa.delete(_MODELS).where(_MODELS.c.name == name))
-            connection.execute(sa.insert(_MODELS).values(**row))
+        with self._change() as connection:
+            connection.execute(sa.delete(MODELS).where(MODELS.c.name == name))
+            connection.execute(sa.insert(MODELS).values(**row))
 
     def models(self) -> list[dict[str, Any]]:
         """Return the models the campaign used, by name."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return [
                 {**r._mapping, "metrics": json.loads(r._mapping["metrics"])}
-                for r in connection.execute(sa.select(_MODELS).order_by(_MODELS.c.name))
+                for r in connection.execute(sa.select(MODELS).order_by(MODELS.c.name))
             ]

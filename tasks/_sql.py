@@ -1,78 +1,79 @@
-"""What differs between the databases a ledger may lie in: serves the ledger.
+"""The tables of a ledger, and the statements that SQLite and PostgreSQL word differently.
 
-In: a campaign directory, an SQLAlchemy connection. Out: where the campaign's database is, and
-statements that SQLite and PostgreSQL both understand.
+In: rows of plain values. Out: the same tables in either database. Where the database is and how it
+is opened stands in `tasks._database`, what the rows mean in `tasks._ledger`.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from structure.errors import CampaignError
-from structure.tables import with_variables
+METADATA = sa.MetaData()
 
-_AGAIN = (
-    "Restore it from a copy; or delete it, take the job directories back in with "
-    "`agd collect DIR --rebuild`, and repeat the campaign's `agd run` command, which does the "
-    "rest again."
+FACTS = sa.Table(
+    "facts",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
 )
-
-_REMEDIES = {
-    "malformed": _AGAIN,
-    "not a database": _AGAIN,
-    "is full": "Free disk space, then run the same command again.",
-    "i/o error": "Check the disk and its free space, then run the same command again.",
-    "readonly": "Correct the permissions of the file and its folder, then run it again.",
-    "unable to open": "Correct the permissions of the file and its folder, then run it again.",
-    "is locked": "Wait until the program that has it open ends, then run the same command again.",
-}
-"""What to do about a ledger, by a part of SQLite's message."""
-
-
-def ledger_url(root: Path) -> str:
-    """Return the SQLAlchemy URL of a campaign's ledger.
-
-    It is setting ``ledger`` of the frozen configuration, in which ``${NAME}`` stands for an
-    environment variable, so that no password is written down; ``ledger.sqlite`` in the directory
-    where there is none.
-
-    Raises
-    ------
-    ConfigError
-        If a variable is not set.
-    """
-    try:
-        named = json.loads((root / "campaign.json").read_text())["config"].get("ledger")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        named = None
-    return with_variables(named) if named else f"sqlite:///{root / 'ledger.sqlite'}"
-
-
-def durable_sqlite(connection: Any, _record: Any) -> None:
-    """Use a write-ahead log that survives a power cut."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def refuse_unusable(context: sa.engine.ExceptionContext) -> None:
-    """Turn what SQLite says of a damaged, full or forbidden file into an error with a next step.
-
-    Raises
-    ------
-    CampaignError
-        Instead of SQLAlchemy's own, so that it comes out the same wherever the ledger is used.
-    """
-    message = str(context.original_exception)
-    for part, remedy in _REMEDIES.items():
-        if part in message.lower():
-            database = context.engine.url.database if context.engine is not None else None
-            raise CampaignError(
-                f"the ledger cannot be used: {message}", where=database, fix=remedy
-            ) from context.original_exception
+STAGES = sa.Table(
+    "stages",
+    METADATA,
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("part", sa.Text, primary_key=True),
+    sa.Column("output", sa.Text, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.Text, nullable=False),
+)
+LABELS = sa.Table(
+    "labels",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("formula", sa.Text, nullable=False, index=True),
+    sa.Column("property", sa.Text, nullable=False),
+    sa.Column("value", sa.Float, nullable=False),
+    sa.Column("sigma", sa.Float),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("quality", sa.Text, nullable=False, default=""),
+    sa.Column("iteration", sa.Integer, nullable=False),
+    sa.Column("added_at", sa.Text, nullable=False),
+    sa.UniqueConstraint("formula", "property", "origin", "source", name="one_label_a_question"),
+)
+QUESTION = ("formula", "property", "origin", "source")
+CANDIDATES = sa.Table(
+    "candidates",
+    METADATA,
+    sa.Column("formula", sa.Text, primary_key=True),
+    sa.Column("rank", sa.Integer),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("code", sa.Text, nullable=False, default=""),
+    sa.Column("sentence", sa.Text, nullable=False, default=""),
+    sa.Column("story", sa.Text, nullable=False, default="{}"),
+)
+JOBS = sa.Table(
+    "jobs",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("formula", sa.Text, nullable=False, index=True),
+    sa.Column("batch", sa.Text, nullable=False),
+    sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("recipe", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("code", sa.Integer),
+    sa.Column("story", sa.Text, nullable=False, default="{}"),
+    sa.Column("changed_at", sa.Text, nullable=False),
+)
+MODELS = sa.Table(
+    "models",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("trained_on", sa.Text, nullable=False),
+    sa.Column("metrics", sa.Text, nullable=False),
+)
 
 
 def insert_ignore(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> int:

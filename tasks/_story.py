@@ -8,55 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from structure.composition import formulas_of, keys_of, parse_formulas
-from structure.errors import CampaignError, DataError
+from structure.errors import DataError
 from structure.validity import explain
 from tasks._handles import Handle, read_table
 from tasks._ledger import Ledger
 from tasks._oracles import SEARCH
-from tasks._sql import ledger_url
+from tasks._reading import read_ledger
 
 _LONG = ("latent", "structure_json", "key", "formula", "counts")
 """Columns that are not for reading."""
-
-
-@contextmanager
-def opened_ledger(root: Path) -> Iterator[Ledger]:
-    """Open the ledger of a campaign for reading, also while a run has it open.
-
-    Raises
-    ------
-    CampaignError
-        If the directory is no campaign or its ledger is gone.
-    """
-    if not (root / "campaign.json").exists():
-        last = max(root.glob("*/campaign.json"), default=None)
-        raise CampaignError(
-            "this is no campaign directory",
-            where=root,
-            fix=f"It holds some: name one, e.g. {last.parent}."
-            if last
-            else "Name one that `agd run` made, e.g. campaigns/agd-bandgap.",
-        )
-    if (url := ledger_url(root)).startswith("sqlite:///") and not Path(url[10:]).exists():
-        raise CampaignError(
-            "the ledger of the campaign is gone",
-            where=url[10:],
-            fix="Restore it from a copy; or take the job directories back in with "
-            "`agd collect DIR --rebuild` and repeat the campaign's `agd run` command, which does "
-            "the rest again.",
-        )
-    ledger = Ledger.in_folder(root)
-    try:
-        yield ledger
-    finally:
-        ledger.close()
 
 
 def story_of(root: Path, formula: str) -> list[str]:
@@ -75,8 +41,10 @@ def story_of(root: Path, formula: str) -> list[str]:
         raise DataError(why.sentence, where=text, fix="Write it like SrYF5 or Ca(OH)2.")
     name = formulas_of(parsed.counts)[0]
     key = int(keys_of(parsed.counts)[0])
-    with opened_ledger(root) as ledger:
-        lines = [*_met(root, _in_order(ledger.stages()), name, key), *_in_ledger(ledger, name)]
+    parts, told = read_ledger(
+        root, lambda ledger: (_in_order(ledger.stages()), list(_in_ledger(ledger, name)))
+    )
+    lines = [*_met(root, parts, name, key), *told]
     if not lines:
         lines = ["no stage of this campaign has met it"]
     broken = explain(parsed.counts[0])
@@ -208,11 +176,10 @@ def _in_ledger(ledger: Ledger, name: str) -> Iterator[str]:
     if candidate is not None:
         rank = f", rank {candidate.rank}" if candidate.rank else ""
         yield f"candidate: {candidate.status}{rank} {candidate.sentence}".rstrip()
-    for job in ledger.jobs():
-        if job["formula"] == name:
-            asked = job["story"].get("asked_by") == SEARCH
-            who = f", asked by the search in iteration {job['story']['iteration']}" if asked else ""
-            yield f"job: {job['state']} in {job['folder']}{who}{_outcome(job)}"
+    for job in ledger.jobs(formula=name):
+        asked = job["story"].get("asked_by") == SEARCH
+        who = f", asked by the search in iteration {job['story']['iteration']}" if asked else ""
+        yield f"job: {job['state']} in {job['folder']}{who}{_outcome(job)}"
 
 
 def _outcome(job: dict[str, Any]) -> str:

@@ -53,13 +53,14 @@ def collect_campaign(
     root, config, sources
         As `collect`.
     rebuild : bool
-        First give the ledger the jobs and results that lie in the folders (`rebuild_jobs`).
+        First give the ledger the jobs and results that lie in the folders (`rebuild_jobs`); one
+        that is lost is made anew.
     restore : bool
         First move jobs of the campaign back that were set aside by mistake
         (`tasks._quarantine.put_back`).
     """
     config = config or CollectConfig()
-    ledger = Ledger.in_folder(root)
+    ledger = Ledger.in_folder(root, anew=rebuild)
     moved: list[str] = []
     notes: list[str] = []
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -156,7 +158,7 @@ def begun(tmp_path):
     root = tmp_path / "begun"
     config = load_config("agd-bandgap")
     with Campaign(root, config.model_dump(mode="json"), config.seed):
-        pass
+        (root / "campaign.log").write_text("12:00:00  campaign agd-bandgap in begun\n")
     return root
 
 
@@ -167,9 +169,36 @@ def _damage(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def _first_page(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:4096])
+
+
+def _emptied(path: Path) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma user_version = 1")
+
+
+def _without_jobs(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("drop table jobs")
+
+
 DAMAGES = {
     "ledger.sqlite inside": (_damage, "malformed", "collect DIR --rebuild"),
     "ledger.sqlite gone": (Path.unlink, "is gone", "collect DIR --rebuild"),
+    "ledger.sqlite cut to nothing": (
+        lambda path: path.write_bytes(b""),
+        "its 0 bytes hold no table",
+        "collect DIR --rebuild",
+    ),
+    "ledger.sqlite cut to its first page": (_first_page, "malformed", "collect DIR --rebuild"),
+    "ledger.sqlite without a table": (_emptied, "hold no table", "collect DIR --rebuild"),
+    "ledger.sqlite without one table": (
+        _without_jobs,
+        "has no table 'jobs'",
+        "collect DIR --rebuild",
+    ),
     "ledger.sqlite overwritten": (
         lambda path: path.write_bytes(b"x" * 9000),
         "not a database",
@@ -179,7 +208,10 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("case", DAMAGES)
-@pytest.mark.parametrize("words", [["status"], ["why", "NaCl", "--campaign"]])
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["why", "NaCl", "--campaign"], ["run", "--local", "--campaign"], ["collect"]],
+)
 def test_a_campaign_whose_ledger_is_damaged_or_gone_says_how_to_get_it_back(
     agd, begun, case, words
 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import closing
 
 import pytest
 
@@ -14,8 +15,7 @@ from flows.plan import Plan, planned
 from flows.standing import closing_words, standing
 from structure.errors import CampaignError, ConfigError
 from tasks._campaign import BudgetUsed
-from tasks._ledger import Label
-from tasks._story import opened_ledger
+from tasks._ledger import Label, Ledger
 from tests.flows.campaigns import SMALL, fingerprint
 
 pytestmark = pytest.mark.slow
@@ -105,7 +105,7 @@ def test_the_next_night_starts_from_what_came_back_and_proposes_none_of_it_again
         return plan.root
 
     first = night()
-    with opened_ledger(first) as ledger:
+    with closing(Ledger.in_folder(first)) as ledger:
         proposed = {job["formula"] for job in ledger.jobs()}
         chosen = next(c for c in ledger.candidates() if c.status == "selected").formula
         (job,) = [job for job in ledger.jobs() if job["formula"] == chosen]
@@ -115,7 +115,7 @@ def test_the_next_night_starts_from_what_came_back_and_proposes_none_of_it_again
         ledger.set_job_state(job["id"], "INGESTED", labels=[found])
     second = night()
     assert (first.name, second.name) == ("night-0001", "night-0002")
-    with opened_ledger(second) as ledger:
+    with closing(Ledger.in_folder(second)) as ledger:
         inherited = [one for one in ledger.labels("band_gap_eV") if one.origin == "dft-vasp"]
         assert [(one.formula, one.value) for one in inherited] == [(chosen, 6.5)]
         assert not proposed & {c.formula for c in ledger.candidates()}

@@ -64,10 +64,27 @@ def test_choosing_tonight_changes_nothing(tmp_path, config):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_series_with_one_database_for_all_nights_is_refused(tmp_path):
+def test_a_series_with_one_file_for_the_ledgers_of_all_nights_is_refused(tmp_path):
     shared = load_config("agd-bandgap-overnight", {"ledger": "sqlite:///shared.sqlite"})
-    with pytest.raises(ConfigError, match="share one database"):
+    with pytest.raises(ConfigError, match=r"share one file[\s\S]*PostgreSQL"):
         tonight(tmp_path, shared)
+
+
+def test_each_night_of_a_series_has_its_own_ledger_in_one_postgresql_database(tmp_path, database):
+    shared = load_config("agd-bandgap-overnight", {"ledger": database})
+    for number in (1, 2):
+        night, root = tonight(tmp_path, shared)
+        assert root.name == f"night-000{number}"
+        with Campaign(root, night.model_dump(mode="json"), night.seed) as campaign:
+            assert campaign.ledger.fact("finished") is None
+            assert campaign.ledger.jobs() == []
+            if number == 1:
+                campaign.ledger.add_job(
+                    "x", formula="KF", batch="b", folder="f", recipe="r", story={}
+                )
+                assert tonight(tmp_path, shared) == (night, root)
+                campaign.ledger.set_fact("finished", "yes")
+    assert len(earlier_campaigns(root, night.ingest.earlier).proposed) == 1
 
 
 def test_a_damaged_night_is_named(tmp_path, config):

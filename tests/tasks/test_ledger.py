@@ -1,11 +1,6 @@
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
-import subprocess
-import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -14,51 +9,12 @@ from structure.errors import CampaignError, Rejection
 from tasks._ledger import Candidate, Label, Ledger
 
 
-@pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory):
-    """Start a real PostgreSQL on a socket of its own; it refuses to run as root."""
-    named = os.environ.get("AGD_TEST_POSTGRES_URL")
-    if named:
-        yield named
-        return
-    initdb, server = shutil.which("initdb"), shutil.which("postgres")
-    if not (initdb and server):
-        pytest.skip("no PostgreSQL: AGD_TEST_POSTGRES_URL is not set and initdb is not installed")
-    user = "nobody" if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory(prefix="agd-pg-") as folder:
-        if user:
-            shutil.chown(folder, user)
-        data = f"{folder}/data"
-        clean = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": folder}
-        made = subprocess.run(
-            [initdb, "-D", data, "-U", "agd", "-E", "UTF8", "--auth=trust", "--no-sync"],
-            user=user, env=clean, cwd=folder, capture_output=True, text=True,
-        )  # fmt: skip
-        if made.returncode:
-            pytest.skip(f"initdb does not run here: {made.stderr.strip()[:200]}")
-        running = subprocess.Popen(
-            [server, "-D", data, "-k", folder, "-c", "listen_addresses="],
-            user=user, env=clean, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            while not Path(f"{folder}/.s.PGSQL.5432").exists():
-                assert running.poll() is None, "the PostgreSQL server stopped while starting"
-                time.sleep(0.1)
-            yield f"postgresql+psycopg://agd@/postgres?host={folder}"
-        finally:
-            running.terminate()
-            running.wait()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path):
     if request.param == "sqlite":
         opened = Ledger.in_folder(tmp_path)
     else:
-        opened = Ledger(request.getfixturevalue("postgres_url"))
-        with opened._engine.begin() as connection:
-            for table in ("labels", "candidates", "jobs", "stages", "models"):
-                connection.exec_driver_sql(f"delete from {table}")
+        opened = Ledger(request.getfixturevalue("database"))
     yield opened
     opened.close()
 
