@@ -99,7 +99,7 @@ def main() -> None:
             IngestConfig.model_validate(
                 {
                     "initial": {"count": LABELS},
-                    "embedded": {"generator": options.generators[0]},
+                    "embedded": {"initial": "oracle", "generator": options.generators[0]},
                 }
             ),
         )

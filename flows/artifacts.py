@@ -100,7 +100,7 @@ def funnel_markdown(contents: Contents) -> str:
     picture = base64.b64encode(drawn.encode()).decode()
     return (
         f"# {contents.name}\n\n{markdown_table(rows)}\n\n"
-        f"![funnel](data:image/svg+xml;base64,{picture})\n"
+        f"![funnel](data:image/svg+xml;base64,{picture})\n\n{contents.novelty}\n"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from structure.known import SHIPPED_FROM
 from tasks._campaign import Campaign
 from tasks._handles import Handle, Window, read_table
 from tasks._oracles import SEARCH
@@ -97,6 +98,30 @@ class Contents:
             chosen = _tally(self.survivors["generator"][selected])
         steps.append(("job directories", len(self.jobs), chosen))
         return steps
+
+    @property
+    def novelty(self) -> str:
+        """What a composition was compared with to be called new, in one sentence."""
+        known = self.manifest.get("known")
+        if known is None:
+            return ""
+        lists = [f"the {known['templates']:,} compositions of the template library"]
+        named = [s["name"] for s in self.manifest["sources"] if "known" in s["roles"]]
+        if named:
+            lists.insert(0, f"{known['sources']:,} formulas of {', '.join(named)}")
+        if known["shipped_filter"]:
+            lists.insert(
+                0,
+                f"{known['shipped_filter']:,} formulas of {SHIPPED_FROM} (the shipped filter, "
+                f"{known['shipped_filter_sha256'][:12]})",
+            )
+        lists.append("the initial labels")
+        if self.manifest.get("earlier", {}).get("with_jobs"):
+            lists.append("the compounds that earlier nights gave jobs")
+        return (
+            f"New means in none of these {known['total']:,} compositions: {'; '.join(lists)}. "
+            "Other databases and the literature were not asked."
+        )
 
     @property
     def closed_at(self) -> str | None:

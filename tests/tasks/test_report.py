@@ -41,6 +41,22 @@ SEARCH = {
     },
 }
 
+MANIFEST = {
+    "sources": [
+        {"name": "mine", "roles": ["labels", "known"]},
+        {"name": "others", "roles": ["templates"]},
+        {"name": "theirs", "roles": ["known"]},
+    ],
+    "known": {
+        "shipped_filter": 1000,
+        "shipped_filter_sha256": "cd" * 32,
+        "sources": 200,
+        "templates": 30,
+        "total": 1234,
+    },
+    "earlier": {"labels": 3, "with_jobs": 5},
+}
+
 
 class _Audit(HTMLParser):
     def __init__(self) -> None:
@@ -175,7 +191,7 @@ def stages(tmp_path: Path):
         outputs = (
             Ingested(
                 initial=labels, known=labels, templates=labels,
-                manifest=_json_handle(root, "manifest.json", {"sources": []}),
+                manifest=_json_handle(root, "manifest.json", MANIFEST),
             ),
             Trained(models={}),
             Explored(visited=visited, summary=_json_handle(root, "search.json", SEARCH)),
@@ -218,6 +234,22 @@ def test_every_survivor_has_a_row_with_its_numbers_and_its_job(stages) -> None:
     table = (campaign.root / "report/candidates.csv").read_text().splitlines()
     assert len(table) == 3
     assert table[1].startswith("1,KF,selected,6.5000,0.4000,-3.2100,scheme-x,matgan,proto-1,NaCl")
+    campaign.close()
+
+
+def test_the_page_says_what_new_was_checked_against(stages) -> None:
+    page, campaign = _page(stages, ["KF"])
+    told = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "New means in none of these 1,234 compositions: 1,000 formulas of Materials" in told
+    assert "(the shipped filter, cdcdcdcdcdcd); 200 formulas of mine, theirs; the 30 comp" in told
+    assert "gave jobs. Other databases and the literature were not asked." in told
+    campaign.close()
+
+
+def test_a_campaign_without_the_shipped_filter_does_not_name_it(stages, monkeypatch) -> None:
+    monkeypatch.setitem(MANIFEST["known"], "shipped_filter", 0)
+    page, campaign = _page(stages, ["KF"])
+    assert "200 formulas of mine" in page and "the shipped filter" not in page
     campaign.close()
 
 
