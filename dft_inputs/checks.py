@@ -13,9 +13,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dft_inputs.geometry_asked import composition_differs
 from dft_inputs.outputs import StepOutput, custodian_changes, read_step
+from dft_inputs.potentials_asked import potentials_differ
 from dft_inputs.recipe import LARGEST_VOLUME_CHANGE
-from dft_inputs.ticket import DECIDING_TAGS, Ticket, TicketStep
+from dft_inputs.settings_asked import settings_differ
+from dft_inputs.ticket import Ticket, TicketStep
 from structure.errors import Rejection
 
 if TYPE_CHECKING:
@@ -169,82 +172,6 @@ def _step_findings(ticket: Ticket, step: TicketStep, output: StepOutput) -> Iter
             yield Finding(found.code, found.sentence, step.name)
 
 
-def composition_differs(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
-    """Return code 320 when the cell, or its repetition, holds other atoms than the ticket's."""
-    found = {e: int(n) for e, n in output.structure.composition.get_el_amt_dict().items()}
-    times = math.prod(step.supercell or (1,))
-    wanted = {element: times * number for element, number in ticket.cell.items()}
-    if found == wanted:
-        return None
-    return Rejection("320", f"the cell holds {_words(found)}, the ticket {_words(wanted)}")
-
-
-def potentials_differ(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
-    """Return code 310 when a TITEL is not of the symbol in POTCAR.spec."""
-    used = tuple([*title.split(), "", ""][1] for title in output.titles)
-    if used == ticket.potcar_symbols:
-        return None
-    return Rejection(
-        "310", f"potentials {' '.join(used)} were used, wanted {' '.join(ticket.potcar_symbols)}"
-    )
-
-
-def settings_differ(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
-    """Return code 300 when a tag that decides the numbers, or the mesh, is another one.
-
-    Corrections that only change how VASP gets there (ALGO, SYMPREC, POTIM ...) stay valid, and so
-    do a tighter EDIFF and a denser mesh.
-    """
-    for tag in DECIDING_TAGS:
-        wanted, used = step.settings.get(tag), output.settings.get(tag)
-        if tag == "ENCUT":
-            used = output.settings.get("ENMAX", used)
-        if wanted is None and tag not in ("METAGGA", "LHFCALC", "LDAU"):
-            continue
-        if not _same(tag, wanted, used):
-            return Rejection("300", f"{tag} was {used}, the recipe says {wanted or 'not set'}")
-    if (
-        step.mesh
-        and output.mesh
-        and any(a < b for a, b in zip(output.mesh, step.mesh, strict=True))
-    ):
-        return Rejection("300", f"mesh {output.mesh} is coarser than {step.mesh}")
-    return None
-
-
-def _same(tag: str, wanted: str | None, used: object) -> bool:
-    if wanted is None:
-        return used is None or str(used).strip().upper() in ("", "F", "FALSE", "NONE", "--")
-    if used is None:
-        return False
-    words, others = wanted.split(), _listed(used)
-    if len(words) != len(others):
-        return False
-    for a, b in zip(words, others, strict=True):
-        try:
-            x, y = float(a), float(b)
-        except ValueError:
-            if _logical(a) != _logical(b):
-                return False
-            continue
-        tighter = (tag == "EDIFF" and y <= x) or (tag == "EDIFFG" and x <= y < 0)
-        if not tighter and abs(x - y) > 1e-6 * max(1.0, abs(x)):
-            return False
-    return True
-
-
-def _listed(used: object) -> list[str]:
-    if isinstance(used, list | tuple):
-        return [str(u) for u in used]
-    return str(used).split()
-
-
-def _logical(word: str) -> str:
-    """Return a word in upper case, logicals by their first letter."""
-    upper = word.strip(".").upper()
-    return upper[0] if upper in ("T", "F", "TRUE", "FALSE") else upper
-
-
 def electrons_unconverged(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
     """Return code 210 when the last electronic loop used all its cycles."""
     if output.electronic_cycles < output.electronic_limit or output.electronic_limit <= 1:
@@ -306,7 +233,3 @@ def nearest_ratios(structure: Structure) -> list[float]:
         ratio = float(length / (radii[centre] + radii[other]))
         ratios[centre] = min(ratios[centre], ratio)
     return ratios
-
-
-def _words(cell: Mapping[str, int]) -> str:
-    return " ".join(f"{element}{number}" for element, number in sorted(cell.items()))
