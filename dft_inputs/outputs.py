@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from dft_inputs.points_asked import listed_mesh
 from dft_inputs.received import check_plain, json_text, shown, why
 from structure.errors import Rejection
 
@@ -76,6 +77,14 @@ class StepOutput:
         TITEL of every potential.
     version : str
         VASP's.
+    incar : dict of str to object, or None
+        The tags VASP found in INCAR.
+    parameters : dict of str to object
+        What VASP used, also where INCAR was silent.
+    points : ndarray of float, shape (n, 3), or None
+        Reciprocal coordinates of the k-points.
+    initial : Structure or None
+        The first one.
     """
 
     step: str
@@ -91,6 +100,10 @@ class StepOutput:
     mesh: tuple[int, ...] | None
     titles: tuple[str, ...]
     version: str
+    incar: dict[str, Any] | None = field(default=None, repr=False)
+    parameters: dict[str, Any] = field(default_factory=dict, repr=False)
+    points: np.ndarray | None = field(default=None, repr=False)
+    initial: Structure | None = field(default=None, repr=False)
 
 
 def read_step(folder: Path) -> StepOutput | Rejection:
@@ -160,8 +173,6 @@ def _parsed(step: str, path: Path) -> StepOutput:
         raise ValueError("energy or forces are not finite")
     if not all(np.isfinite(values).all() for values in (run.eigenvalues or {}).values()):
         raise ValueError("eigenvalues are not finite")
-    kpoints = run.kpoints
-    mesh = tuple(int(n) for n in kpoints.kpts[0]) if kpoints.style.name == "Gamma" else None
     return StepOutput(
         step=step,
         energy=energy,
@@ -173,9 +184,13 @@ def _parsed(step: str, path: Path) -> StepOutput:
         electronic_limit=int(run.parameters.get("NELM", 60)),
         gap=max(0.0, float(gap)),
         settings={**run.parameters, **run.incar},
-        mesh=mesh,
+        mesh=listed_mesh(run.kpoints),
         titles=tuple(run.potcar_symbols),
         version=str(run.vasp_version),
+        incar=dict(run.incar),
+        parameters=dict(run.parameters),
+        points=np.array(run.actual_kpoints, dtype=np.float64).reshape(-1, 3),
+        initial=run.initial_structure,
     )
 
 
