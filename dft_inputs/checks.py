@@ -13,11 +13,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dft_inputs.geometry_asked import composition_differs
+from dft_inputs.geometry_asked import composition_differs, start_differs
 from dft_inputs.outputs import StepOutput, custodian_changes, read_step
 from dft_inputs.potentials_asked import potentials_differ
 from dft_inputs.recipe import LARGEST_VOLUME_CHANGE
-from dft_inputs.settings_asked import settings_differ
+from dft_inputs.settings_asked import incar_differs, settings_differ
 from dft_inputs.ticket import Ticket, TicketStep
 from structure.errors import Rejection
 
@@ -64,7 +64,7 @@ CODES: dict[str, tuple[str, Action]] = {
     "240": ("the crystal fell apart", Action.REJECT),
     "300": ("settings differ from the recipe", Action.QUARANTINE),
     "310": ("another potential was used", Action.QUARANTINE),
-    "320": ("composition or number of sites differ from the ticket", Action.QUARANTINE),
+    "320": ("another composition or geometry than the one asked for", Action.QUARANTINE),
     "400": ("gaps from mesh and path disagree", Action.KEEP),
     "410": ("formation energy without all references", Action.WAIT),
     "900": ("the same content was ingested before", Action.LEAVE),
@@ -147,6 +147,7 @@ def judge(folder: Path, ticket: Ticket, runner_corrections: Sequence[Any] = ()) 
             changes = []
         corrections += [dict(change, by="custodian", step=step.name) for change in changes]
         found = list(_step_findings(ticket, step, output))
+        found += _folder_findings(ticket, step, {**outputs, step.name: output}, folder / step.name)
         if step.required:
             findings += found
         else:
@@ -169,6 +170,19 @@ def _step_findings(ticket: Ticket, step: TicketStep, output: StepOutput) -> Iter
     )
     for check in checks:
         if found := check(ticket, step, output):
+            yield Finding(found.code, found.sentence, step.name)
+
+
+def _folder_findings(
+    ticket: Ticket, step: TicketStep, outputs: Mapping[str, StepOutput], folder: Path
+) -> Iterator[Finding]:
+    """Yield what a step's other files say, and the steps before it."""
+    output = outputs[step.name]
+    for found in (
+        incar_differs(ticket, step, output, folder),
+        start_differs(ticket, step, outputs, folder),
+    ):
+        if found:
             yield Finding(found.code, found.sentence, step.name)
 
 

@@ -214,7 +214,7 @@ def test_the_potentials_that_were_used_are_recorded_and_none_comes_back(finished
         ("04-bands=other-gap", "INGESTED", 400),
         ("04-bands=metal-path", "INGESTED", 400),
         ("*=swell", "INGESTED", 230),
-        ("04-bands=close-atoms", "INGESTED", 230),
+        ("01-relax2=close-atoms", "INGESTED", 230),
         ("*=apart", "FAILED", 240),
         ("02-static=truncate", "FAILED", 200),
         ("02-static=garbage", "FAILED", 200),
