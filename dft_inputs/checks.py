@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from dft_inputs.geometry_asked import composition_differs, start_differs
 from dft_inputs.outputs import StepOutput, custodian_changes, read_step
-from dft_inputs.potentials_asked import potentials_differ
+from dft_inputs.plausible import implausible_change, implausible_energy, implausible_gap
+from dft_inputs.potentials_asked import potentials_differ, releases_mixed
 from dft_inputs.recipe import LARGEST_VOLUME_CHANGE
 from dft_inputs.settings_asked import incar_differs, settings_differ
 from dft_inputs.ticket import Ticket, TicketStep
@@ -62,6 +63,9 @@ CODES: dict[str, tuple[str, Action]] = {
     "220": ("ions not converged", Action.REJECT),
     "230": ("volume changed by more than 20 %, or atoms too close", Action.KEEP),
     "240": ("the crystal fell apart", Action.REJECT),
+    "250": ("a band gap that no solid has", Action.REJECT),
+    "260": ("an energy, or formation energy, that no crystal has", Action.REJECT),
+    "270": ("the static energy is not that of the relaxed crystal", Action.REJECT),
     "300": ("settings differ from the recipe", Action.QUARANTINE),
     "310": ("another potential was used", Action.QUARANTINE),
     "320": ("another composition or geometry than the one asked for", Action.QUARANTINE),
@@ -154,6 +158,7 @@ def judge(folder: Path, ticket: Ticket, runner_corrections: Sequence[Any] = ()) 
             remarks += [f"{step.name} was left out: {finding.sentence}" for finding in found]
         if step.required or not found:
             outputs[step.name] = output
+    findings += _implausible(ticket, outputs)
     if final := _final_structure(ticket, outputs):
         findings += _structure_findings(ticket, final)
     return Judgement(tuple(findings), outputs, tuple(corrections), tuple(remarks))
@@ -179,11 +184,31 @@ def _folder_findings(
     """Yield what a step's other files say, and the steps before it."""
     output = outputs[step.name]
     for found in (
+        releases_mixed(step, outputs),
         incar_differs(ticket, step, output, folder),
         start_differs(ticket, step, outputs, folder),
     ):
         if found:
             yield Finding(found.code, found.sentence, step.name)
+
+
+def _implausible(ticket: Ticket, outputs: Mapping[str, StepOutput]) -> Iterator[Finding]:
+    """Yield the numbers that no crystal has, of the steps whose numbers become labels."""
+    for step in ticket.steps:
+        output, former = outputs.get(step.name), outputs.get(step.structure_from or "")
+        if output is None or step.relaxes or not step.required:
+            continue
+        checks: list[Rejection | None] = []
+        if ticket.role == "candidate" and math.isfinite(output.gap):
+            checks.append(implausible_gap(output.gap, ticket.cell))
+        if step.density_from is None:
+            energy = output.energy / ticket.n_sites
+            checks.append(implausible_energy(energy, ticket.cell))
+            if former is not None:
+                checks.append(implausible_change(former.energy / ticket.n_sites, energy))
+        for found in checks:
+            if found:
+                yield Finding(found.code, found.sentence, step.name)
 
 
 def electrons_unconverged(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:

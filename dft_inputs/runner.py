@@ -38,6 +38,8 @@ LOG = "vasp.out"
 """What VASP prints."""
 OUTPUTS = ("vasprun.xml", "OUTCAR", "OSZICAR", "CONTCAR", "STOPCAR", "XDATCAR", "ABORTED")
 POTCARS = ("POTCAR", "POTCAR.orig")
+FAMILY, FUNCTIONAL = "PAW_PBE", "PE"
+"""First word of a TITEL, and LEXCH, of every recipe's potentials; symbols are those of LDA too."""
 STARTED_FROM = "POSCAR.start"
 """The POSCAR of a relaxation's first launch, by which collect knows what was relaxed."""
 NOT_SENT_BACK = (*POTCARS, "WAVECAR", "CHGCAR", "CHG", "LOCPOT", "PROCAR")
@@ -219,6 +221,12 @@ def read_run(path: Path) -> Facts:
     return run
 
 
+def line_digest(text: bytes) -> str:
+    """Return the SHA-256 of a text, whatever its line ends."""
+    lines = [line.rstrip() for line in text.strip().splitlines()]
+    return hashlib.sha256(b"\n".join(lines)).hexdigest()
+
+
 def potcar_for(folder: Path, job: Path) -> Facts:
     """Put the POTCAR that POTCAR.spec names into the step folder; return its titles and hash."""
     symbols = (folder / "POTCAR.spec").read_text().split()
@@ -241,7 +249,13 @@ def potcar_for(folder: Path, job: Path) -> Facts:
     named = [[*title.split(), "", ""][1] for title in titles]
     if named != symbols:
         raise broken(NO_POTCAR, f"POTCAR holds {' '.join(named)}, wanted {' '.join(symbols)}")
-    return {"titel": titles, "sha256": hashlib.sha256(content).hexdigest()}
+    functionals = [line.split("=", 1)[1].strip() for line in lines if line.startswith("LEXCH")]
+    others = [title for title in titles if title.split()[0] != FAMILY]
+    others += [f"LEXCH = {name}" for name in functionals if name.upper() != FUNCTIONAL]
+    if others:
+        raise broken(NO_POTCAR, f"POTCAR holds {others[0]}, wanted {FAMILY} potentials")
+    each = [line_digest(part) for part in content.split(b"End of Dataset")[: len(titles)]]
+    return {"titel": titles, "sha256": hashlib.sha256(content).hexdigest(), "sha256_each": each}
 
 
 def repeated(poscar: str, times: Optional[List[int]]) -> str:

@@ -138,7 +138,8 @@ def _first_difference(asked: _Asked, claims: Iterable[tuple[str, object]]) -> Re
 
 
 def _is_another(asked: _Asked, tag: str, used: object) -> Rejection:
-    words = " ".join(words_of(used))[:60] if used is not None else "not set"
+    parts = used if isinstance(used, list | tuple) else [used]
+    words = " ".join(str(part) for part in parts)[:60] if used is not None else "not set"
     wanted = asked.tags.get(tag, "not set")
     return Rejection("300", shown(f"{tag} was {words}, the recipe says {wanted}"))
 
