@@ -18,18 +18,13 @@ from dft_inputs.outputs import StepOutput, custodian_changes, read_step
 from dft_inputs.plausible import implausible_change, implausible_energy, implausible_gap
 from dft_inputs.potentials_asked import potentials_differ, releases_mixed
 from dft_inputs.recipe import LARGEST_VOLUME_CHANGE
+from dft_inputs.runner import Verdict, electrons_verdict, ions_verdict
 from dft_inputs.settings_asked import incar_differs, settings_differ
 from dft_inputs.ticket import Ticket, TicketStep
 from structure.errors import Rejection
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-LARGEST_FORCE = 0.01
-"""eV/A (paper sec. 3.3.4)."""
-
-FORCE_SLACK = 1.0001
-"""vasprun.xml rounds forces."""
 
 CLOSEST_RATIO = 0.5
 """Atoms closer than this times the sum of their covalent radii are flagged (chosen)."""
@@ -59,8 +54,8 @@ CODES: dict[str, tuple[str, Action]] = {
     "100": ("the folder is incomplete and its heartbeat fresh", Action.LEAVE),
     "110": ("no marker and no heartbeat", Action.STALE),
     "200": ("a result is missing, cut off or damaged", Action.BREAK),
-    "210": ("electrons not converged", Action.REJECT),
-    "220": ("ions not converged", Action.REJECT),
+    "210": ("electrons of the ground state not converged", Action.REJECT),
+    "220": ("ions not converged, or stopped before they were", Action.REJECT),
     "230": ("volume changed by more than 20 %, or atoms too close", Action.KEEP),
     "240": ("the crystal fell apart", Action.REJECT),
     "250": ("a band gap that no solid has", Action.REJECT),
@@ -102,7 +97,7 @@ class Judgement:
     corrections : tuple of dict
         What custodian or the runner changed.
     remarks : tuple of str
-        Why an optional step was left out, one sentence each.
+        Why an optional step was left out, or what is not known of one, one sentence each.
     """
 
     findings: tuple[Finding, ...]
@@ -147,7 +142,7 @@ def judge(folder: Path, ticket: Ticket, runner_corrections: Sequence[Any] = ()) 
             continue
         changes = custodian_changes(folder / step.name)
         if isinstance(changes, Rejection):
-            findings.append(Finding("200", changes.sentence, step.name))
+            remarks.append(f"{changes.sentence}: what custodian corrected is not known")
             changes = []
         corrections += [dict(change, by="custodian", step=step.name) for change in changes]
         found = list(_step_findings(ticket, step, output))
@@ -212,31 +207,37 @@ def _implausible(ticket: Ticket, outputs: Mapping[str, StepOutput]) -> Iterator[
 
 
 def electrons_unconverged(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
-    """Return code 210 when the last electronic loop used all its cycles."""
-    if output.electronic_cycles < output.electronic_limit or output.electronic_limit <= 1:
-        return None
-    return Rejection("210", f"electrons did not converge in {output.electronic_limit} cycles")
+    """Return code 210 when the ground state used all its electronic cycles."""
+    return _rejection(electrons_verdict(_convergence(output)))
 
 
 def ions_unconverged(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
-    """Return code 220 when a relaxation ended with a force above the paper's limit."""
-    if not step.relaxes:
-        return None
-    try:
-        asked = -float(step.settings.get("EDIFFG", -LARGEST_FORCE))
-    except ValueError:
-        asked = LARGEST_FORCE
-    limit = max(LARGEST_FORCE, asked) if asked > 0 else float("inf")
-    if output.largest_force > limit * FORCE_SLACK:
-        return Rejection("220", f"the largest force is {output.largest_force:.3f} eV/A")
-    if output.ionic_steps >= output.ionic_limit > 1:
-        return Rejection("220", f"ions did not converge in {output.ionic_limit} steps")
-    return None
+    """Return code 220 when a relaxation ended short of the criterion VASP had."""
+    return _rejection(ions_verdict(_convergence(output))) if step.relaxes else None
+
+
+def _convergence(output: StepOutput) -> dict[str, Any]:
+    """Return what the runner on the cluster judges by, so that there is one judgement of a file."""
+    return {
+        "NELM": output.electronic_limit,
+        "cycles": output.electronic_cycles,
+        "NSW": output.ionic_limit,
+        "calculations": output.ionic_steps,
+        "EDIFFG": float(output.settings.get("EDIFFG", 0.0)),
+        "force": output.largest_force,
+        "reached": output.reached,
+    }
+
+
+def _rejection(verdict: Verdict) -> Rejection | None:
+    return Rejection(str(verdict.code), verdict.sentence) if verdict.code else None
 
 
 def gap_unknown(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
     """Return code 200 when a candidate's bands end below a gap, as without empty ones."""
-    if ticket.role != "candidate" or step.relaxes or math.isfinite(output.gap):
+    if ticket.role != "candidate" or step.relaxes or not step.required:
+        return None
+    if math.isfinite(output.gap):
         return None
     return Rejection("200", f"{step.name} has no empty bands, and so no band gap")
 

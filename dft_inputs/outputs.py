@@ -2,8 +2,9 @@
 
 In: a step folder that came back, complete, cut off or hostile. Out: a `StepOutput`, or the reason
 there is none. Numbers are taken from vasprun.xml only, with pymatgen, without looking at POTCARs;
-OUTCAR is read for elastic constants and phonons, which are nowhere else. Files that would expand
-beyond bounds are refused before they are read.
+OUTCAR is read for elastic constants and phonons, and for VASP's word that it ended a relaxation
+itself, which are nowhere else. Files that would expand beyond bounds are refused before they are
+read.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import re
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,12 +21,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from dft_inputs.band_gap import counted_gap
+from dft_inputs.energies import cycles_of, total_energy
 from dft_inputs.points_asked import listed_mesh
-from dft_inputs.received import check_plain, json_text, shown, why
+from dft_inputs.received import check_plain, check_xml_head, json_text, shown, why
+from dft_inputs.runner import deciding_cycles, reached_accuracy
 from structure.errors import Rejection
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+    from pymatgen.io.vasp import Vasprun
 
 LARGEST_XML_BYTES = 1_000_000_000
 """A larger vasprun.xml is refused (chosen; 20 atoms and a dense mesh make some 50 MB)."""
@@ -48,8 +52,6 @@ LONGEST_LINE = 100_000
 """A longer line is not VASP's (chosen)."""
 
 _TENSOR_HEAD = b"TOTAL ELASTIC MODULI (kBar)"
-_ENCODING = re.compile(rb"""encoding\s*=\s*["']?([\w.-]+)""")
-_KNOWN_ENCODINGS = (b"ISO-8859-1", b"UTF-8", b"US-ASCII")
 _PHONON = re.compile(rb"^\s*\d+ f(/i)?\s*=\s*([-\d.]+) THz")
 
 
@@ -66,9 +68,10 @@ class StepOutput:
         The last one.
     largest_force : float
     ionic_steps, ionic_limit, electronic_cycles, electronic_limit : int
-        What was used of NSW and NELM in the last ionic step.
+        What was used of NSW and NELM by the ground state of the last ionic step, or of the slowest
+        where forces are differenced.
     gap : float
-        Fundamental gap over the step's k-points; 0 for a metal.
+        Fundamental gap over the step's k-points; 0 for a metal, infinite without empty bands.
     settings : dict of str to object
         INCAR and the parameters VASP used.
     mesh : tuple of int or None
@@ -85,6 +88,8 @@ class StepOutput:
         Reciprocal coordinates of the k-points.
     initial : Structure or None
         The first one.
+    reached : bool or None
+        Whether VASP says that it ended a relaxation itself; None where no whole OUTCAR tells.
     """
 
     step: str
@@ -104,6 +109,7 @@ class StepOutput:
     parameters: dict[str, Any] = field(default_factory=dict, repr=False)
     points: np.ndarray | None = field(default=None, repr=False)
     initial: Structure | None = field(default=None, repr=False)
+    reached: bool | None = None
 
 
 def read_step(folder: Path) -> StepOutput | Rejection:
@@ -112,13 +118,16 @@ def read_step(folder: Path) -> StepOutput | Rejection:
     Returns
     -------
     StepOutput or Rejection
-        Code ``"200"`` when vasprun.xml is missing, cut off, damaged or too large.
+        Code ``"200"`` when vasprun.xml is missing, cut off, damaged or too large, or when the
+        runner had to end the step in the middle of an electronic loop.
     """
     path = sound_xml(folder)
     if isinstance(path, Rejection):
         return path
+    if (folder / "ABORTED").exists():
+        return Rejection("200", f"{folder.name} was stopped before it had a result")
     try:
-        return _parsed(folder.name, path)
+        return _parsed(folder, path)
     except Exception as error:  # pymatgen lets any exception out of a damaged file
         kind = type(error).__name__
         reason = shown((str(error).splitlines() or [""])[0][:200])
@@ -142,47 +151,33 @@ def sound_xml(folder: Path) -> Path | Rejection:
         if size := _larger_than(path, LARGEST_XML_BYTES, MOST_XML_TAGS):
             return Rejection("200", f"{name} expands beyond {size}")
         with _opened(path) as handle:
-            if not _begins_like_vasp(handle.read(LONGEST_LINE)):
-                return Rejection("200", f"{name} declares what VASP never does")
+            check_xml_head(handle.read(LONGEST_LINE), "modeling")
+    except ValueError as error:
+        return Rejection("200", f"{name} {error}")
     except (OSError, EOFError, zlib.error) as error:
         return Rejection("200", f"{name} cannot be read: {why(error)}")
     return path
 
 
-def _begins_like_vasp(head: bytes) -> bool:
-    """Return whether the XML begins with its root, with no declarations in any encoding before."""
-    before, root, _ = head.partition(b"<modeling")
-    if not root and len(head) == LONGEST_LINE:
-        return False
-    named = _ENCODING.findall(before)
-    plain = all(name.upper() in _KNOWN_ENCODINGS for name in named)
-    return plain and b"<!DOCTYPE" not in before and b"\0" not in before[:100]
+def _parsed(folder: Path, path: Path) -> StepOutput:
+    from dft_inputs.vasprun import parsed
 
-
-def _parsed(step: str, path: Path) -> StepOutput:
-    from pymatgen.io.vasp import Vasprun
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        run = Vasprun(path, parse_potcar_file=False, parse_dos=False, parse_eigen=True)
-        gap: Any = run.eigenvalue_band_properties[0] if run.eigenvalues else 0.0
-    last = run.ionic_steps[-1]
+    run = parsed(path, eigenvalues=True)
+    last, ibrion = run.ionic_steps[-1], int(run.parameters.get("IBRION", -1))
     forces = np.asarray(last.get("forces", np.zeros((1, 3))), dtype=np.float64)
-    energy = float(last["e_0_energy"])
-    if not (np.isfinite(energy) and np.isfinite(forces).all()):
-        raise ValueError("energy or forces are not finite")
-    if not all(np.isfinite(values).all() for values in (run.eigenvalues or {}).values()):
-        raise ValueError("eigenvalues are not finite")
+    energy = total_energy(last, float(run.parameters.get("PSTRESS", 0.0)))
+    if not np.isfinite(forces).all():
+        raise ValueError("forces are not finite")
     return StepOutput(
-        step=step,
+        step=folder.name,
         energy=energy,
         structure=run.final_structure,
         largest_force=float(np.linalg.norm(forces, axis=1).max()),
         ionic_steps=len(run.ionic_steps),
         ionic_limit=int(run.parameters.get("NSW", 0)),
-        electronic_cycles=len(last["electronic_steps"]),
+        electronic_cycles=deciding_cycles([cycles_of(step) for step in run.ionic_steps], ibrion),
         electronic_limit=int(run.parameters.get("NELM", 60)),
-        gap=max(0.0, float(gap)),
+        gap=_gap(run),
         settings={**run.parameters, **run.incar},
         mesh=listed_mesh(run.kpoints),
         titles=tuple(run.potcar_symbols),
@@ -191,7 +186,21 @@ def _parsed(step: str, path: Path) -> StepOutput:
         parameters=dict(run.parameters),
         points=np.array(run.actual_kpoints, dtype=np.float64).reshape(-1, 3),
         initial=run.initial_structure,
+        reached=reached_accuracy(_outcar_lines(folder)) if ibrion in (1, 2, 3) else None,
     )
+
+
+def _gap(run: Vasprun) -> float:
+    """Return the gap of the eigenvalues, the last that vasprun.xml holds; infinite without any."""
+    if not run.eigenvalues:
+        return float("inf")
+    channels = list(run.eigenvalues.values())
+    if not all(np.isfinite(values).all() for values in channels):
+        raise ValueError("eigenvalues are not finite")
+    electrons = run.parameters.get("NELECT")
+    spinors = any(run.parameters.get(tag) for tag in ("LNONCOLLINEAR", "LSORBIT"))
+    weights = run.actual_kpoints_weights
+    return counted_gap(channels, weights, float(electrons) if electrons else None, spinors)
 
 
 def custodian_changes(folder: Path) -> list[dict[str, Any]] | Rejection:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dft_inputs.energies import cycles_of
 from dft_inputs.outputs import sound_xml
 from dft_inputs.phonon_bands import GAMMA, Frequencies, Segment, bands
 from structure.errors import Rejection
@@ -126,14 +127,15 @@ def read_phonons(folder: Path, supercell: tuple[int, int, int] | None) -> Phonon
 def _calculated(path: Path) -> tuple[Structure, np.ndarray]:
     """Return the undisplaced structure and its force constants in eV/A^2, in VASP's order."""
     from phonopy.interface.vasp import parse_force_constants
-    from pymatgen.io.vasp import Vasprun
 
+    from dft_inputs.vasprun import parsed
+
+    run = parsed(path, eigenvalues=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        run = Vasprun(path, parse_potcar_file=False, parse_dos=False, parse_eigen=False)
         constants, _ = parse_force_constants(path)
     limit = int(run.parameters.get("NELM", 60))
-    bad = sum(len(step["electronic_steps"]) >= limit > 1 for step in run.ionic_steps)
+    bad = sum(cycles_of(step) >= limit for step in run.ionic_steps)
     if bad:
         raise ValueError(f"electrons did not converge in {bad} of {len(run.ionic_steps)} steps")
     start: Structure = run.initial_structure

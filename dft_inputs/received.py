@@ -13,6 +13,10 @@ import os
 import stat
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
+
+PLAIN_ENCODINGS = ("ISO-8859-1", "UTF-8", "US-ASCII")
+"""In which the characters of XML's own grammar are single bytes."""
 
 LONGEST_TEXT = 1000
 """Characters of a sentence from elsewhere that are passed on (chosen)."""
@@ -99,3 +103,42 @@ def shown(text: str) -> str:
 def _escaped(text: str) -> bool:
     """Return whether all half characters stand for bytes of a file name that is no UTF-8."""
     return all("\udc80" <= c <= "\udcff" for c in text if "\ud800" <= c <= "\udfff")
+
+
+def check_xml_head(head: bytes, root: str) -> None:
+    """Check that XML comes to its root element without declaring anything for a parser to expand.
+
+    Entities can be declared only before the root, whatever comments stand before them; the head is
+    therefore given to a parser that stops at a document type.
+
+    Parameters
+    ----------
+    head : bytes
+        The beginning of a document, longer than any before its root.
+    root : str
+
+    Raises
+    ------
+    ValueError
+        If there is a document type, an encoding that parsers disagree on, another root, or none.
+    """
+    begun: list[str] = []
+
+    def declared(*_: object) -> None:
+        raise ValueError("declares what VASP never does")
+
+    def encoded(version: str, encoding: str | None, standalone: int) -> None:
+        if encoding is not None and encoding.upper() not in PLAIN_ENCODINGS:
+            declared()
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = declared
+    parser.XmlDeclHandler = encoded
+    parser.StartElementHandler = lambda name, attributes: begun.append(name)
+    try:
+        parser.Parse(head, False)
+    except expat.ExpatError as error:
+        if not begun:
+            raise ValueError(f"is no XML: {error}") from None
+    if b"\0" in head[:100] or begun[:1] != [root]:
+        raise ValueError("does not begin as VASP's do")

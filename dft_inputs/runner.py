@@ -32,6 +32,8 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Op
 NO_POTCAR, BROKEN, FAILED, STOPPED, ELSEWHERE = 20, 21, 30, 75, 76
 FORCE_SLACK = 1.0001
 """VASP compares unrounded forces; its XML has rounded ones."""
+TERMS_IN_BETWEEN = 3
+"""Energies that VASP writes in a cycle that neither begins nor ends an electronic loop."""
 LAUNCHES_THAT_END_BADLY = 2
 """A step that crashes, or whose electrons do not converge, is tried once more (chosen)."""
 LOG = "vasp.out"
@@ -185,39 +187,87 @@ def judge(folder: Path, relaxes: bool) -> Verdict:
         return Verdict(200, f"vasprun.xml is cut off or damaged: {error}")
     if not run["calculations"] or (folder / "ABORTED").exists():
         return Verdict(200, "vasprun.xml holds no finished calculation")
-    if run["cycles"] >= run["NELM"] > 1:
-        return Verdict(210, f"electrons did not converge in {run['NELM']} cycles")
-    if relaxes:
-        if run["EDIFFG"] < 0 and run["force"] > -run["EDIFFG"] * FORCE_SLACK:
-            return Verdict(220, f"the largest force is {run['force']:.4f} eV/A")
-        if run["calculations"] >= run["NSW"] > 1:
-            return Verdict(220, f"ions did not converge in {run['NSW']} steps")
-        if not parsable(folder / "CONTCAR"):
+    verdict = electrons_verdict(run)
+    if relaxes and not verdict.code:
+        with contextlib.suppress(FileNotFoundError), (folder / "OUTCAR").open("rb") as outcar:
+            run["reached"] = reached_accuracy(outcar)
+        verdict = ions_verdict(run)
+        if not verdict.code and not parsable(folder / "CONTCAR"):
             return Verdict(200, "CONTCAR is missing or cut off")
+    return verdict
+
+
+def electrons_verdict(run: Facts) -> Verdict:
+    """Judge the electrons of a step; here and where results are collected."""
+    if run["cycles"] >= run["NELM"]:
+        return Verdict(210, f"electrons did not converge in {run['NELM']} cycles")
     return Verdict(0, "")
+
+
+def ions_verdict(run: Facts) -> Verdict:
+    """Judge a relaxation by the criterion VASP had; here and where results are collected."""
+    if run["EDIFFG"] < 0 and run["force"] > -run["EDIFFG"] * FORCE_SLACK:
+        return Verdict(220, f"the largest force is {run['force']:.4f} eV/A")
+    if run["calculations"] >= run["NSW"]:
+        return Verdict(220, f"ions did not converge in {run['NSW']} steps")
+    if run["reached"] is False:
+        return Verdict(220, "VASP was stopped before it reached the accuracy asked for")
+    return Verdict(0, "")
+
+
+def reached_accuracy(outcar: Iterable[bytes]) -> Optional[bool]:
+    """Return whether VASP ended a relaxation by itself; None for an OUTCAR that is cut off.
+
+    Forces can be zero by symmetry while the cell is not yet relaxed, and an energy criterion
+    leaves no trace in vasprun.xml at all.
+    """
+    whole = False
+    for line in outcar:
+        if b"reached required accuracy" in line:
+            return True
+        whole = whole or b"General timing and accounting" in line
+    return False if whole else None
+
+
+def ground_state_cycles(terms: List[int]) -> int:
+    """Return a ground state's cycles, given the number of terms in the energy of each cycle.
+
+    VASP writes all terms in the first and in the last cycle of the ground state. The cycles after
+    it are the response to fields and displacements (LEPSILON, IBRION 7 and 8).
+    """
+    full = [number for number, count in enumerate(terms, 1) if count > TERMS_IN_BETWEEN]
+    return full[1] if 1 < len(full) < len(terms) else len(terms)
+
+
+def deciding_cycles(cycles: List[int], ibrion: int) -> int:
+    """Return the cycles to judge: of the last ionic step; of all, where forces are differenced."""
+    return max(cycles, default=0) if ibrion in (5, 6) else cycles[-1]
 
 
 def read_run(path: Path) -> Facts:
     """Return what `judge` needs, reading the XML as a stream."""
-    run = {"calculations": 0, "cycles": 0, "force": 0.0, "NELM": 60, "NSW": 0, "EDIFFG": 0.0}
-    wanted = {"NELM": int, "NSW": int, "EDIFFG": float}  # type: Dict[str, Any]
-    inside = [""]
+    run = {"calculations": 0, "cycles": 0, "force": 0.0, "reached": None}  # type: Facts
+    wanted = {"NELM": "60", "NSW": "0", "EDIFFG": "0", "IBRION": "-1"}
+    found, cycles, inside = {}, [], [""]  # type: Dict[str, str], List[int], List[str]
     for event, node in ElementTree.iterparse(str(path), events=("start", "end")):
         if event == "start":
             inside.append(node.tag)
             continue
         inside.pop()
-        name = node.get("name", "")
+        name = node.get("name", "").strip()
         if node.tag == "i" and "parameters" in inside and name in wanted:
-            run[name] = wanted[name](node.text)
+            found.setdefault(name, node.text)  # VASP 5 has another NELM under response functions
         elif node.tag == "calculation":
             lines = [v.text.split() for v in node.findall("varray[@name='forces']/v")]
             run["force"] = max((sum(float(x) ** 2 for x in v) ** 0.5 for v in lines), default=0.0)
-            run["calculations"] += 1
-            run["cycles"] = len(node.findall("scstep"))
+            cycles.append(ground_state_cycles([len(e) for e in node.findall("scstep/energy")]))
             node.clear()
         elif node.tag in ("eigenvalues", "dos", "projected", "kpoints", "primitive_cell"):
             node.clear()
+    run.update((name, float(found.get(name, usual))) for name, usual in wanted.items())
+    run.update((name, int(run[name])) for name in ("NELM", "NSW", "IBRION"))
+    if cycles:
+        run.update(calculations=len(cycles), cycles=deciding_cycles(cycles, run["IBRION"]))
     return run
 
 

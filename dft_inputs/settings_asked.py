@@ -188,7 +188,9 @@ def _optimiser(asked: _Asked, used: object) -> bool:
 
 
 def _algo(asked: _Asked, used: object) -> bool:
-    return all(word in SELF_CONSISTENT for word in words_of(used)[:1])
+    number = number_of(used)  # VASP takes one of IALGO, too
+    words = set(words_of(used)[:1])
+    return number in SELF_CONSISTENT_IALGO if number is not None else words <= SELF_CONSISTENT
 
 
 def _symprec(asked: _Asked, used: object) -> bool:

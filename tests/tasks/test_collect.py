@@ -223,6 +223,8 @@ def test_the_potentials_that_were_used_are_recorded_and_none_comes_back(finished
         ("00-relax1=nsw", "FAILED", 220),
         ("02-static=nelm", "FAILED", 210),
         ("02-static=bomb", "INGESTED", None),
+        ("*=vasp5", "INGESTED", None),
+        ("*=vasp5-vdw", "INGESTED", None),
     ],
 )
 def test_a_job_that_goes_wrong_ends_with_its_code(emitted, tmp_path, fake, state, code):
