@@ -44,7 +44,7 @@ def counted_gap(
     Raises
     ------
     ValueError
-        If there are no eigenvalues, or more electrons than bands for them.
+        If there are no eigenvalues, or no electrons.
     """
     if not channels or channels[0].size == 0:
         raise ValueError("there are no eigenvalues")
@@ -52,10 +52,7 @@ def counted_gap(
     if filled is None:
         return 0.0
     levels = [np.sort(channel[..., 0], axis=1) for channel in channels]
-    most = levels[0].shape[1]
-    if max(filled) > most:
-        raise ValueError(f"{max(filled)} filled bands, but only {most} were calculated")
-    if max(filled) == most:
+    if max(filled) >= levels[0].shape[1]:
         return float("inf")
     top = max(float(e[:, n - 1].max()) for e, n in zip(levels, filled, strict=True) if n)
     bottom = min(float(e[:, n].min()) for e, n in zip(levels, filled, strict=True))

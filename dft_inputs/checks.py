@@ -13,10 +13,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dft_inputs.geometry_asked import composition_differs, start_differs
 from dft_inputs.outputs import StepOutput, custodian_changes, read_step
+from dft_inputs.plausible import implausible_change, implausible_energy, implausible_gap
+from dft_inputs.potentials_asked import potentials_differ, releases_mixed
 from dft_inputs.recipe import LARGEST_VOLUME_CHANGE
 from dft_inputs.runner import Verdict, electrons_verdict, ions_verdict
-from dft_inputs.ticket import DECIDING_TAGS, Ticket, TicketStep
+from dft_inputs.settings_asked import incar_differs, settings_differ
+from dft_inputs.ticket import Ticket, TicketStep
 from structure.errors import Rejection
 
 if TYPE_CHECKING:
@@ -50,13 +54,16 @@ CODES: dict[str, tuple[str, Action]] = {
     "100": ("the folder is incomplete and its heartbeat fresh", Action.LEAVE),
     "110": ("no marker and no heartbeat", Action.STALE),
     "200": ("a result is missing, cut off or damaged", Action.BREAK),
-    "210": ("electrons not converged", Action.REJECT),
-    "220": ("ions not converged", Action.REJECT),
+    "210": ("electrons of the ground state not converged", Action.REJECT),
+    "220": ("ions not converged, or stopped before they were", Action.REJECT),
     "230": ("volume changed by more than 20 %, or atoms too close", Action.KEEP),
     "240": ("the crystal fell apart", Action.REJECT),
+    "250": ("a band gap that no solid has", Action.REJECT),
+    "260": ("an energy, or formation energy, that no crystal has", Action.REJECT),
+    "270": ("the static energy is not that of the relaxed crystal", Action.REJECT),
     "300": ("settings differ from the recipe", Action.QUARANTINE),
     "310": ("another potential was used", Action.QUARANTINE),
-    "320": ("composition or number of sites differ from the ticket", Action.QUARANTINE),
+    "320": ("another composition or geometry than the one asked for", Action.QUARANTINE),
     "400": ("gaps from mesh and path disagree", Action.KEEP),
     "410": ("formation energy without all references", Action.WAIT),
     "900": ("the same content was ingested before", Action.LEAVE),
@@ -139,12 +146,14 @@ def judge(folder: Path, ticket: Ticket, runner_corrections: Sequence[Any] = ()) 
             changes = []
         corrections += [dict(change, by="custodian", step=step.name) for change in changes]
         found = list(_step_findings(ticket, step, output))
+        found += _folder_findings(ticket, step, {**outputs, step.name: output}, folder / step.name)
         if step.required:
             findings += found
         else:
             remarks += [f"{step.name} was left out: {finding.sentence}" for finding in found]
         if step.required or not found:
             outputs[step.name] = output
+    findings += _implausible(ticket, outputs)
     if final := _final_structure(ticket, outputs):
         findings += _structure_findings(ticket, final)
     return Judgement(tuple(findings), outputs, tuple(corrections), tuple(remarks))
@@ -164,80 +173,37 @@ def _step_findings(ticket: Ticket, step: TicketStep, output: StepOutput) -> Iter
             yield Finding(found.code, found.sentence, step.name)
 
 
-def composition_differs(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
-    """Return code 320 when the cell, or its repetition, holds other atoms than the ticket's."""
-    found = {e: int(n) for e, n in output.structure.composition.get_el_amt_dict().items()}
-    times = math.prod(step.supercell or (1,))
-    wanted = {element: times * number for element, number in ticket.cell.items()}
-    if found == wanted:
-        return None
-    return Rejection("320", f"the cell holds {_words(found)}, the ticket {_words(wanted)}")
-
-
-def potentials_differ(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
-    """Return code 310 when a TITEL is not of the symbol in POTCAR.spec."""
-    used = tuple([*title.split(), "", ""][1] for title in output.titles)
-    if used == ticket.potcar_symbols:
-        return None
-    return Rejection(
-        "310", f"potentials {' '.join(used)} were used, wanted {' '.join(ticket.potcar_symbols)}"
-    )
-
-
-def settings_differ(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
-    """Return code 300 when a tag that decides the numbers, or the mesh, is another one.
-
-    Corrections that only change how VASP gets there (ALGO, SYMPREC, POTIM ...) stay valid, and so
-    do a tighter EDIFF and a denser mesh.
-    """
-    for tag in DECIDING_TAGS:
-        wanted, used = step.settings.get(tag), output.settings.get(tag)
-        if tag == "ENCUT":
-            used = output.settings.get("ENMAX", used)
-        if wanted is None and tag not in ("METAGGA", "LHFCALC", "LDAU"):
-            continue
-        if not _same(tag, wanted, used):
-            return Rejection("300", f"{tag} was {used}, the recipe says {wanted or 'not set'}")
-    if (
-        step.mesh
-        and output.mesh
-        and any(a < b for a, b in zip(output.mesh, step.mesh, strict=True))
+def _folder_findings(
+    ticket: Ticket, step: TicketStep, outputs: Mapping[str, StepOutput], folder: Path
+) -> Iterator[Finding]:
+    """Yield what a step's other files say, and the steps before it."""
+    output = outputs[step.name]
+    for found in (
+        releases_mixed(step, outputs),
+        incar_differs(ticket, step, output, folder),
+        start_differs(ticket, step, outputs, folder),
     ):
-        return Rejection("300", f"mesh {output.mesh} is coarser than {step.mesh}")
-    return None
+        if found:
+            yield Finding(found.code, found.sentence, step.name)
 
 
-def _same(tag: str, wanted: str | None, used: object) -> bool:
-    if wanted is None:
-        return used is None or str(used).strip().upper() in ("", "F", "FALSE", "NONE", "--")
-    if used is None:
-        return False
-    words, others = wanted.split(), _listed(used)
-    if len(words) != len(others):
-        return False
-    for a, b in zip(words, others, strict=True):
-        try:
-            x, y = float(a), float(b)
-        except ValueError:
-            if _logical(a) != _logical(b):
-                return False
+def _implausible(ticket: Ticket, outputs: Mapping[str, StepOutput]) -> Iterator[Finding]:
+    """Yield the numbers that no crystal has, of the steps whose numbers become labels."""
+    for step in ticket.steps:
+        output, former = outputs.get(step.name), outputs.get(step.structure_from or "")
+        if output is None or step.relaxes or not step.required:
             continue
-        tighter = (tag == "EDIFF" and y <= x) or (tag == "EDIFFG" and x <= y < 0)
-        if not tighter and abs(x - y) > 1e-6 * max(1.0, abs(x)):
-            return False
-    return True
-
-
-def _listed(used: object) -> list[str]:
-    if isinstance(used, list | tuple):
-        return [str(u) for u in used]
-    return str(used).split()
-
-
-def _logical(word: str) -> str:
-    """Return a word in upper case, logicals by their first letter."""
-    upper = word.strip(".").upper()
-    return upper[0] if upper in ("T", "F", "TRUE", "FALSE") else upper
+        checks: list[Rejection | None] = []
+        if ticket.role == "candidate" and math.isfinite(output.gap):
+            checks.append(implausible_gap(output.gap, ticket.cell))
+        if step.density_from is None:
+            energy = output.energy / ticket.n_sites
+            checks.append(implausible_energy(energy, ticket.cell))
+            if former is not None:
+                checks.append(implausible_change(former.energy / ticket.n_sites, energy))
+        for found in checks:
+            if found:
+                yield Finding(found.code, found.sentence, step.name)
 
 
 def electrons_unconverged(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
@@ -307,7 +273,3 @@ def nearest_ratios(structure: Structure) -> list[float]:
         ratio = float(length / (radii[centre] + radii[other]))
         ratios[centre] = min(ratios[centre], ratio)
     return ratios
-
-
-def _words(cell: Mapping[str, int]) -> str:
-    return " ".join(f"{element}{number}" for element, number in sorted(cell.items()))

@@ -6,6 +6,7 @@ cycles of its ground state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +37,7 @@ def total_energy(step: Mapping[str, Any], pressure_kbar: float = 0.0) -> float:
     Raises
     ------
     ValueError
-        If there is no such block.
+        If there is no such block, or a number does not fit into it.
     """
     try:
         free, without, zero = (
@@ -44,6 +45,8 @@ def total_energy(step: Mapping[str, Any], pressure_kbar: float = 0.0) -> float:
         )
     except KeyError:
         raise ValueError("the last step has no total energy") from None
+    if not all(map(math.isfinite, (free, without, zero))):
+        raise ValueError("the last step's energy is not finite")
     lower, upper = min(free, without) - SAME_ENERGY_EV, max(free, without) + SAME_ENERGY_EV
     energy = zero if lower <= zero <= upper else without
     if pressure_kbar:

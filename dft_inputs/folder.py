@@ -27,6 +27,7 @@ from dft_inputs.ticket import (
     Role,
     Ticket,
     content_hash,
+    geometry_of,
     read_ticket,
     steps_for,
     ticket_steps,
@@ -118,6 +119,7 @@ def vasp_job(
         potcar_functional=recipe.potcar_functional,
         potcar_symbols=symbols,
         steps=ticket_steps(recipe, role, files, cell),
+        geometry=geometry_of(cell),
         story=dict(story or {}),
     )
     return Job(ticket, files)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from dft_inputs.folder import Job, first_status
+from dft_inputs.gpaw_worker import question_sha256
 from dft_inputs.received import json_of, shown, why
 from dft_inputs.recipe import GpawSettings
 from dft_inputs.recipes import RECIPES
@@ -77,6 +78,8 @@ class GpawResult(BaseModel):
     mesh : tuple of int
     setups : tuple of str
         Element and fingerprint of each PAW setup.
+    question_sha256 : str or None
+        Hash of the input that was calculated; None in results of older releases.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -97,6 +100,7 @@ class GpawResult(BaseModel):
     setups: tuple[str, ...]
     seconds: float
     gpaw_version: str
+    question_sha256: str | None = None
 
     @model_validator(mode="after")
     def _gaps_agree(self) -> GpawResult:
@@ -322,6 +326,14 @@ def question_changed(folder: Path, ticket: Ticket) -> Rejection | None:
     if digest == ticket.content_sha256 and _is_of_recipe(settings, ticket):
         return None
     return Rejection("300", f"{INPUT} was changed after it was handed off")
+
+
+def calculated_another(folder: Path, ticket: Ticket, result: GpawResult) -> Rejection | None:
+    """Return code 300 when the input was another one while the result was calculated."""
+    now = question_sha256(read_input(folder / ticket.steps[0].name))
+    if result.question_sha256 in (None, now):
+        return None
+    return Rejection("300", f"the result is not that of {INPUT}, which was edited since")
 
 
 def read_input(step: Path) -> Any:

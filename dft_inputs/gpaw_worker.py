@@ -8,6 +8,7 @@ library, ASE and GPAW: it runs under the interpreter that has GPAW, as a process
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -35,12 +36,22 @@ PATH_EIGENSTATES_EV2 = 1e-5
 """Convergence of states on the band path; eigenvalue errors are of second order in it."""
 
 
+ASKED = ("id", "recipe_hash", "kind", "gap", "magnetic_moments", "settings", "structure")
+"""Keys of the input that decide the result."""
+
+
 class _TimeLimitError(Exception):
     pass
 
 
 def _ring(*_: object) -> None:
     raise _TimeLimitError
+
+
+def question_sha256(job: dict[str, Any]) -> str:
+    """Return the hash of what is asked, whatever the layout of its file."""
+    asked = {name: job.get(name) for name in ASKED}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def crystal(job: dict[str, Any]) -> Any:
@@ -194,6 +205,7 @@ def run(folder: Path) -> dict[str, Any]:
     signal.signal(signal.SIGPROF, _ring)
     signal.setitimer(signal.ITIMER_PROF, job["time_limit_s"])
     result: dict[str, Any] = {"schema": 1, "id": job["id"], "recipe_hash": job["recipe_hash"]}
+    result["question_sha256"] = question_sha256(job)
     try:
         atoms = crystal(job)
         calculator, mesh = ground_state(atoms, job, folder)

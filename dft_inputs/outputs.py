@@ -23,6 +23,7 @@ import numpy as np
 
 from dft_inputs.band_gap import counted_gap
 from dft_inputs.energies import cycles_of, total_energy
+from dft_inputs.points_asked import listed_mesh
 from dft_inputs.received import check_plain, check_xml_head, json_text, shown, why
 from dft_inputs.runner import deciding_cycles, reached_accuracy
 from structure.errors import Rejection
@@ -79,6 +80,14 @@ class StepOutput:
         TITEL of every potential.
     version : str
         VASP's.
+    incar : dict of str to object, or None
+        The tags VASP found in INCAR.
+    parameters : dict of str to object
+        What VASP used, also where INCAR was silent.
+    points : ndarray of float, shape (n, 3), or None
+        Reciprocal coordinates of the k-points.
+    initial : Structure or None
+        The first one.
     reached : bool or None
         Whether VASP says that it ended a relaxation itself; None where no whole OUTCAR tells.
     """
@@ -96,6 +105,10 @@ class StepOutput:
     mesh: tuple[int, ...] | None
     titles: tuple[str, ...]
     version: str
+    incar: dict[str, Any] | None = field(default=None, repr=False)
+    parameters: dict[str, Any] = field(default_factory=dict, repr=False)
+    points: np.ndarray | None = field(default=None, repr=False)
+    initial: Structure | None = field(default=None, repr=False)
     reached: bool | None = None
 
 
@@ -153,10 +166,8 @@ def _parsed(folder: Path, path: Path) -> StepOutput:
     last, ibrion = run.ionic_steps[-1], int(run.parameters.get("IBRION", -1))
     forces = np.asarray(last.get("forces", np.zeros((1, 3))), dtype=np.float64)
     energy = total_energy(last, float(run.parameters.get("PSTRESS", 0.0)))
-    if not (np.isfinite(energy) and np.isfinite(forces).all()):
-        raise ValueError("energy or forces are not finite")
-    kpoints = run.kpoints
-    mesh = tuple(int(n) for n in kpoints.kpts[0]) if kpoints.style.name == "Gamma" else None
+    if not np.isfinite(forces).all():
+        raise ValueError("forces are not finite")
     return StepOutput(
         step=folder.name,
         energy=energy,
@@ -168,9 +179,13 @@ def _parsed(folder: Path, path: Path) -> StepOutput:
         electronic_limit=int(run.parameters.get("NELM", 60)),
         gap=_gap(run),
         settings={**run.parameters, **run.incar},
-        mesh=mesh,
+        mesh=listed_mesh(run.kpoints),
         titles=tuple(run.potcar_symbols),
         version=str(run.vasp_version),
+        incar=dict(run.incar),
+        parameters=dict(run.parameters),
+        points=np.array(run.actual_kpoints, dtype=np.float64).reshape(-1, 3),
+        initial=run.initial_structure,
         reached=reached_accuracy(_outcar_lines(folder)) if ibrion in (1, 2, 3) else None,
     )
 

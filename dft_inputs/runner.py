@@ -40,6 +40,10 @@ LOG = "vasp.out"
 """What VASP prints."""
 OUTPUTS = ("vasprun.xml", "OUTCAR", "OSZICAR", "CONTCAR", "STOPCAR", "XDATCAR", "ABORTED")
 POTCARS = ("POTCAR", "POTCAR.orig")
+FAMILY, FUNCTIONAL = "PAW_PBE", "PE"
+"""First word of a TITEL, and LEXCH, of every recipe's potentials; symbols are those of LDA too."""
+STARTED_FROM = "POSCAR.start"
+"""The POSCAR of a relaxation's first launch, by which collect knows what was relaxed."""
 NOT_SENT_BACK = (*POTCARS, "WAVECAR", "CHGCAR", "CHG", "LOCPOT", "PROCAR")
 TEXTS = ("vasprun.xml", "OUTCAR", "vasp.out", "gpaw.out", "XDATCAR", "EIGENVAL", "DOSCAR")
 ALGO_LADDER = {"FAST": "Normal", "NORMAL": "All"}
@@ -267,6 +271,12 @@ def read_run(path: Path) -> Facts:
     return run
 
 
+def line_digest(text: bytes) -> str:
+    """Return the SHA-256 of a text, whatever its line ends."""
+    lines = [line.rstrip() for line in text.strip().splitlines()]
+    return hashlib.sha256(b"\n".join(lines)).hexdigest()
+
+
 def potcar_for(folder: Path, job: Path) -> Facts:
     """Put the POTCAR that POTCAR.spec names into the step folder; return its titles and hash."""
     symbols = (folder / "POTCAR.spec").read_text().split()
@@ -289,7 +299,13 @@ def potcar_for(folder: Path, job: Path) -> Facts:
     named = [[*title.split(), "", ""][1] for title in titles]
     if named != symbols:
         raise broken(NO_POTCAR, f"POTCAR holds {' '.join(named)}, wanted {' '.join(symbols)}")
-    return {"titel": titles, "sha256": hashlib.sha256(content).hexdigest()}
+    functionals = [line.split("=", 1)[1].strip() for line in lines if line.startswith("LEXCH")]
+    others = [title for title in titles if title.split()[0] != FAMILY]
+    others += [f"LEXCH = {name}" for name in functionals if name.upper() != FUNCTIONAL]
+    if others:
+        raise broken(NO_POTCAR, f"POTCAR holds {others[0]}, wanted {FAMILY} potentials")
+    each = [line_digest(part) for part in content.split(b"End of Dataset")[: len(titles)]]
+    return {"titel": titles, "sha256": hashlib.sha256(content).hexdigest(), "sha256_each": each}
 
 
 def repeated(poscar: str, times: Optional[List[int]]) -> str:
@@ -309,12 +325,20 @@ def repeated(poscar: str, times: Optional[List[int]]) -> str:
     return "\n".join([*lines[:2], *written[:3], lines[5], *head, *written[3:]]) + "\n"
 
 
+def keep_start(folder: Path) -> None:
+    """Keep the POSCAR a relaxation began with, custodian's copy of it where there is one."""
+    start, first = folder / STARTED_FROM, folder / "POSCAR.orig"
+    if not start.exists():
+        write_whole(start, (first if first.exists() else folder / "POSCAR").read_text())
+
+
 def prepare(job: Path, step: Facts) -> None:
     """Put geometry and charge density into a step folder, and clear what a former launch left."""
     folder = job / step["name"]
     if step["relaxes"] and parsable(folder / "CONTCAR"):
+        keep_start(folder)
         write_whole(folder / "POSCAR", (folder / "CONTCAR").read_text())
-    elif step["structure_from"] and not parsable(folder / "POSCAR"):
+    elif step["structure_from"]:
         source = job / step["structure_from"] / "CONTCAR"
         if not parsable(source):
             raise broken(200, f"{step['structure_from']}/CONTCAR is unusable")
@@ -426,6 +450,12 @@ def climb_ladder(folder: Path) -> Optional[Dict[str, str]]:
     return None
 
 
+def launched_before(status: Status, name: str) -> bool:
+    """Return whether a step has run here, also before somebody had it tried again."""
+    history = [entry for entry in status.data["history"] if entry.get("step") == name]
+    return any(entry.get("state") == "RUNNING" for entry in history)
+
+
 def run_step(job: Path, step: Facts, ticket: Facts, status: Status, clock: Clock) -> Verdict:
     """Run one step until it is good, hopeless, or out of time or attempts."""
     folder, name = job / step["name"], step["name"]
@@ -442,6 +472,8 @@ def run_step(job: Path, step: Facts, ticket: Facts, status: Status, clock: Clock
                 return verdict
             status.data["corrections"].append(dict(correction, step=name))
         command = vasp_command()
+        if not launched_before(status, name):
+            drop(["CONTCAR"], folder)  # nobody knows whose it is
         prepare(job, step)
         interrupted = launch(folder, command, ticket["limits"], status, clock)
         verdict = with_last_words(judge(folder, step["relaxes"]), folder / LOG)

@@ -21,7 +21,9 @@ from pydantic import (
     model_serializer,
 )
 
+from dft_inputs.points_asked import mesh_of, path_of
 from dft_inputs.received import small_file, why
+from dft_inputs.vasp_tags import read_incar
 from structure.errors import Rejection
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ ID_DIGITS = 8
 LARGEST_TICKET_BYTES = 5_000_000
 """A larger ticket is not one of ours (chosen)."""
 
+GEOMETRY_DIGITS = 8
+"""Decimals of A and of fractional coordinates in `Geometry`: as many as vasprun.xml has."""
+
 _COORDINATE_DIGITS = 6
 """Decimals of A and of fractional coordinates that tell two structures apart (chosen)."""
 
@@ -45,13 +50,30 @@ DECIDING_TAGS = (
     "ENCUT EDIFF EDIFFG GGA METAGGA LHFCALC ISMEAR SIGMA ISIF ISPIN ICHARG LREAL LASPH "
     "LDAU LDAUTYPE LDAUU LDAUJ LDAUL IBRION"
 ).split()
-"""INCAR tags whose change makes another calculation; the others only change how it gets there."""
+"""INCAR tags that VASP has to name among those it used, if they were asked for."""
 
 Role = Literal["candidate", "reference", "competing"]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Vector = tuple[float, float, float]
+
+
+class Geometry(_Frozen):
+    """The cell a job starts from, as its POSCAR has it.
+
+    Attributes
+    ----------
+    lattice_A : tuple of 3 vectors
+    sites : tuple of (symbol, x, y, z)
+        Fractional coordinates, in the order of POSCAR.
+    """
+
+    lattice_A: tuple[Vector, Vector, Vector]
+    sites: tuple[tuple[str, float, float, float], ...]
 
 
 class TicketStep(_Frozen):
@@ -69,9 +91,12 @@ class TicketStep(_Frozen):
     required : bool
         Whether the job fails when the step does.
     settings : dict of str to str
-        The INCAR tags that decide the numbers, as they were written.
+        The tags of INCAR, as they were written. Tickets without a geometry, of older releases, name
+        `DECIDING_TAGS` only.
     mesh : tuple of int or None
         Divisions of the Gamma-centred mesh; None on a band path.
+    path : tuple of (number, x, y, z)
+        The band path, see `dft_inputs.points_asked.path_of`; empty on a mesh.
     supercell : tuple of int or None
         How often the cell is repeated along each edge; None where it is not.
     """
@@ -84,14 +109,17 @@ class TicketStep(_Frozen):
     required: bool = True
     settings: dict[str, str] = {}
     mesh: tuple[int, int, int] | None = None
+    path: tuple[tuple[float, float, float, float], ...] = ()
     supercell: tuple[int, int, int] | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave an unset supercell out: the text of tickets older than it must not change."""
+        """Leave out what older tickets lack: their text must not change."""
         document: dict[str, Any] = write(self)
         if document["supercell"] is None:
             del document["supercell"]
+        if not document["path"]:
+            del document["path"]
         return document
 
 
@@ -134,6 +162,8 @@ class Ticket(_Frozen):
     potcar_functional, potcar_symbols
         Family and symbols of the potentials expected; empty for other engines.
     steps : tuple of TicketStep
+    geometry : Geometry or None
+        Where the first step starts; None for other engines, and in tickets of older releases.
     limits : Limits
     story : dict
         Where the candidate came from: template, distance, predictions, model hashes.
@@ -152,8 +182,17 @@ class Ticket(_Frozen):
     potcar_functional: str | None = None
     potcar_symbols: tuple[str, ...] = ()
     steps: tuple[TicketStep, ...]
+    geometry: Geometry | None = None
     limits: Limits = Limits()
     story: dict[str, Any] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave an unset geometry out: the text of tickets older than it must not change."""
+        document: dict[str, Any] = write(self)
+        if document["geometry"] is None:
+            del document["geometry"]
+        return document
 
     @property
     def folder(self) -> str:
@@ -200,6 +239,18 @@ def content_hash(structure: Structure, recipe_sha256: str, symbols: tuple[str, .
     return hashlib.sha256(json.dumps([*question, list(symbols)]).encode()).hexdigest()
 
 
+def geometry_of(structure: Structure) -> Geometry:
+    """Return a cell as a ticket holds it."""
+
+    def rounded(values: Any) -> Any:
+        return tuple(round(float(v), GEOMETRY_DIGITS) + 0.0 for v in values)
+
+    return Geometry(
+        lattice_A=tuple(rounded(row) for row in structure.lattice.matrix),
+        sites=tuple((site.specie.symbol, *rounded(site.frac_coords)) for site in structure),
+    )
+
+
 def ticket_steps(
     recipe: Recipe,
     role: Role,
@@ -226,28 +277,13 @@ def ticket_steps(
             density_from=step.density_from,
             keeps=step.keeps if role == "candidate" else (),
             required=not step.optional,
-            settings=deciding_settings(files.get(f"{step.name}/INCAR", "")),
-            mesh=gamma_mesh(files.get(f"{step.name}/KPOINTS", "")),
+            settings=dict(read_incar(files.get(f"{step.name}/INCAR", ""))),
+            mesh=mesh_of(files.get(f"{step.name}/KPOINTS", "")),
+            path=path_of(files.get(f"{step.name}/KPOINTS", "")),
             supercell=step.repeats(cell) if cell is not None else None,
         )
         for step in steps_for(recipe, role)
     )
-
-
-def deciding_settings(incar: str) -> dict[str, str]:
-    """Return the tags of an INCAR text that decide the numbers (see `DECIDING_TAGS`)."""
-    pairs = (line.partition("=") for line in incar.splitlines())
-    tags = {tag.strip().upper(): value.strip() for tag, _, value in pairs}
-    return {tag: tags[tag] for tag in DECIDING_TAGS if tag in tags}
-
-
-def gamma_mesh(kpoints: str) -> tuple[int, int, int] | None:
-    """Return the divisions of a Gamma-centred KPOINTS text, None for anything else."""
-    lines = kpoints.splitlines()
-    if len(lines) < 4 or not lines[2].lower().startswith("gamma"):
-        return None
-    a, b, c = (int(n) for n in lines[3].split()[:3])
-    return a, b, c
 
 
 def steps_for(recipe: Recipe, role: Role) -> tuple[Step, ...]:

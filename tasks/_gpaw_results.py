@@ -11,11 +11,13 @@ from pathlib import Path
 from dft_inputs.checks import Finding, Judgement
 from dft_inputs.gpaw import (
     GpawResult,
+    calculated_another,
     input_structure,
     question_changed,
     read_input,
     read_result,
 )
+from dft_inputs.plausible import implausible_energy, implausible_gap
 from dft_inputs.properties import band_gap
 from dft_inputs.ticket import Ticket
 from structure.errors import CalculationError, Rejection
@@ -25,8 +27,8 @@ from tasks._results import Result, state_after
 def gpaw_result_of(folder: Path, ticket: Ticket) -> Result:
     """Judge a GPAW job that says it is done, and put its result together.
 
-    Codes: 200 result missing or damaged, 300 input changed, 320 answer to another question, 400
-    mesh and path disagree.
+    Codes: 200 result missing or damaged, 250 and 260 a gap or an energy that no crystal has, 300
+    input changed, 320 answer to another question, 400 mesh and path disagree.
     """
     outcome = _answer(folder, ticket)
     findings: list[Finding] = []
@@ -71,11 +73,16 @@ def _answer(folder: Path, ticket: Ticket) -> GpawResult | Rejection:
     if isinstance(outcome, Rejection):
         missing = outcome.code == "100"
         return Rejection("200", outcome.sentence) if missing else outcome
+    if (another := calculated_another(folder, ticket, outcome)) is not None:
+        return another
     if outcome.recipe_hash != ticket.recipe_sha256:
         return Rejection("300", "the result is of another recipe than the ticket's")
     if ticket.role == "candidate" and None in (outcome.gap_eV, outcome.gap_mesh_eV):
         return Rejection("200", "the result holds no band gap")
-    return outcome
+    implausible = implausible_energy(outcome.energy_eV / ticket.n_sites, ticket.cell)
+    if implausible is None and outcome.gap_eV is not None:
+        implausible = implausible_gap(outcome.gap_eV, ticket.cell)
+    return implausible or outcome
 
 
 def _properties(outcome: GpawResult, ticket: Ticket) -> tuple[dict[str, float], Rejection | None]:

@@ -51,7 +51,8 @@ class Result(BaseModel):
     corrections : list of dict
         What custodian or the runner changed.
     potentials : dict
-        TITELs and the hash of the POTCAR, as the runner recorded them; GPAW's setups.
+        TITELs as VASP names them, hashes of the POTCAR and its parts as the runner recorded them;
+        GPAW's setups.
     labels : tuple of Label
     remarks : tuple of str
         What the optional steps say, in sentences; they qualify no label.
@@ -233,6 +234,9 @@ def result_of(
     worst = judgement.worst
     required = [s.name for s in ticket.steps if s.required and s.name in judgement.outputs]
     relaxed = judgement.outputs[required[-1]].structure if required else None
+    titles = (
+        [" ".join(t.split()) for t in judgement.outputs[required[-1]].titles] if required else []
+    )
     return Result(
         id=ticket.id,
         formula=ticket.formula,
@@ -245,7 +249,7 @@ def result_of(
         cell=ticket.cell,
         structure=relaxed.as_dict(verbosity=0) if relaxed is not None else None,
         corrections=judgement.corrections,
-        potentials=dict(potentials),
+        potentials={**potentials, **({"titel": titles} if titles else {})},
         remarks=tuple(more.remarks),
         pictures=more.pictures,
     ).with_gap_label()

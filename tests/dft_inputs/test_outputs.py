@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from dft_inputs.recipes import PAPER
 from dft_inputs.vasp import elements_of, job_structure, potcar_symbols, step_inputs
 from structure.errors import Rejection
 from tests.dft_inputs.cells import rocksalt
+from tests.dft_inputs.vaspruns import vasprun, written
 
 FAKE = Path(__file__).parents[1] / "engines" / "fake_vasp"
 
@@ -75,6 +77,30 @@ def test_a_packed_step_reads_the_same(static, tmp_path):
     one, other = read_step(static), read_step(place)
     assert isinstance(one, StepOutput) and isinstance(other, StepOutput)
     assert (one.energy, one.gap, one.titles) == (other.energy, other.gap, other.titles)
+
+
+@pytest.mark.parametrize("fake", ["vasp5", "vdw", "vasp5-vdw"])
+def test_the_energy_is_that_of_the_outcar_in_every_layout(tmp_path, static, fake):
+    place = calculate(tmp_path, "02-static", fake)
+    [line] = [x for x in (place / "OUTCAR").read_text().splitlines() if "energy(sigma->0)" in x]
+    output, plain = read_step(place), read_step(static)
+    assert isinstance(output, StepOutput) and isinstance(plain, StepOutput)
+    assert output.energy == pytest.approx(float(line.split()[-1]), abs=1e-7)
+    added = -0.25 * len(output.structure) if "vdw" in fake else 0.0
+    assert output.energy == pytest.approx(plain.energy + added, abs=1e-7)
+
+
+def test_cycles_of_a_response_are_not_those_of_the_ground_state(tmp_path):
+    output = read_step(calculate(tmp_path, "05-dfpt"))
+    assert isinstance(output, StepOutput)
+    assert (output.electronic_cycles, output.electronic_limit) == (9, 100)
+
+
+def test_numbers_too_wide_for_their_field_are_left_out(tmp_path):
+    wide = '<separator name="x"><i type="int" name="KINTER">******</i></separator>'
+    output = read_step(written(tmp_path, vasprun(more=wide)))
+    assert isinstance(output, StepOutput)
+    assert "KINTER" not in output.settings
 
 
 @pytest.mark.parametrize("newer", ["vasprun.xml.gz", "vasprun.xml"])
@@ -128,13 +154,45 @@ def test_an_archive_that_is_none_is_refused(tmp_path):
     assert isinstance(read_step(tmp_path), Rejection)
 
 
-def test_declared_entities_are_refused(static, tmp_path):
-    bomb = b'<?xml version="1.0"?>\n<!DOCTYPE x [<!ENTITY a "aaaa">]>\n'
-    content = (static / "vasprun.xml").read_bytes().partition(b"\n")[2]
-    (tmp_path / "vasprun.xml").write_bytes(bomb + content)
+DECLARED = '<!DOCTYPE x [<!ENTITY a "aaaa">]>'
+HEADS = {
+    "plain": DECLARED,
+    "external": '<!DOCTYPE x SYSTEM "file:///etc/passwd">',
+    "empty": "<!DOCTYPE modeling>",
+    "after a comment": f"<!-- <modeling> -->{DECLARED}",
+    "after many comments": f"{'<!-- <modeling> -->' * 10}\n{DECLARED}",
+    "after an instruction": f"<?php <modeling> ?>{DECLARED}",
+    "after a comment of any length": f"<!--{' ' * 150_000}-->{DECLARED}",
+    "after space": " \n" * 60_000 + DECLARED,
+    "in a comment that is not closed as it looks": f"<!-- - -->{DECLARED}<!-- -->",
+    "another root": "<other/>",
+}
+
+
+@pytest.mark.parametrize("encoding", ["ISO-8859-1", "UTF-16", "cp037", ""])
+@pytest.mark.parametrize("head", HEADS)
+def test_whatever_is_declared_before_the_root_is_refused(tmp_path, head, encoding):
+    named = f' encoding="{encoding}"' if encoding else ""
+    before = f'<?xml version="1.0"{named}?>\n{HEADS[head]}'
+    text = before + vasprun().partition("\n")[2].replace("</modeling>", "&a;</modeling>")
+    (tmp_path / "vasprun.xml").write_bytes(text.encode(encoding or "utf-8"))
     found = read_step(tmp_path)
     assert isinstance(found, Rejection)
-    assert "never does" in found.sentence
+    assert re.search("never does|does not begin|is no XML", found.sentence)
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16", "UTF-16-LE", "UTF-16-BE", "UTF-32", "cp037"])
+def test_an_encoding_that_vasp_does_not_write_is_refused(tmp_path, encoding):
+    for named in ("", f' encoding="{encoding}"', ' encoding="UTF-8"'):
+        text = f'<?xml version="1.0"{named}?>\n' + vasprun().partition("\n")[2]
+        (tmp_path / "vasprun.xml").write_bytes(text.encode(encoding))
+        assert isinstance(read_step(tmp_path), Rejection)
+
+
+@pytest.mark.parametrize("before", ["", "<!-- made by a script -->", "<?xml-stylesheet href='x'?>"])
+def test_a_comment_before_the_root_is_harmless(tmp_path, before):
+    head, _, rest = vasprun().partition("\n")
+    assert isinstance(read_step(written(tmp_path, f"{head}\n{before}{rest}")), StepOutput)
 
 
 def test_an_endless_outcar_is_read_up_to_its_bound(tmp_path, monkeypatch):

@@ -308,6 +308,18 @@ def test_the_early_signal_stops_a_relaxation_and_the_next_run_goes_on(job):
     assert start_volume > 0
 
 
+def test_a_relaxation_by_energy_that_was_stopped_early_is_not_taken_for_a_finished_one(job):
+    incar = job / "00-relax1" / "INCAR"
+    incar.write_text("".join(x for x in incar.open() if not x.startswith("EDIFFG")))
+    child = start(job, "00-relax1=wait")
+    wait_for(job / "00-relax1" / "CONTCAR")
+    os.kill(child.pid, signal.SIGUSR1)
+    assert child.wait() == 75
+    assert runner.judge(job / "00-relax1", True).sentence.startswith("VASP was stopped")
+    assert run(job).returncode == 0
+    assert status(job)["attempts"]["00-relax1"] == 2
+
+
 def test_a_vasp_that_hangs_is_asked_then_ended(job):
     (job.parent / "cluster.env").write_text(
         (job.parent / "cluster.env").read_text().replace("AGD_WARNING_S=600", "AGD_WARNING_S=1")

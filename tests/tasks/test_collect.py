@@ -214,7 +214,7 @@ def test_the_potentials_that_were_used_are_recorded_and_none_comes_back(finished
         ("04-bands=other-gap", "INGESTED", 400),
         ("04-bands=metal-path", "INGESTED", 400),
         ("*=swell", "INGESTED", 230),
-        ("04-bands=close-atoms", "INGESTED", 230),
+        ("01-relax2=close-atoms", "INGESTED", 230),
         ("*=apart", "FAILED", 240),
         ("02-static=truncate", "FAILED", 200),
         ("02-static=garbage", "FAILED", 200),
@@ -223,6 +223,8 @@ def test_the_potentials_that_were_used_are_recorded_and_none_comes_back(finished
         ("00-relax1=nsw", "FAILED", 220),
         ("02-static=nelm", "FAILED", 210),
         ("02-static=bomb", "INGESTED", None),
+        ("*=vasp5", "INGESTED", None),
+        ("*=vasp5-vdw", "INGESTED", None),
     ],
 )
 def test_a_job_that_goes_wrong_ends_with_its_code(emitted, tmp_path, fake, state, code):

@@ -242,7 +242,6 @@ BAD_XML: dict[str, Callable[[Path], None]] = {
     "link out of the folder": lambda job: led_out(job / "02-static/vasprun.xml.gz"),
     "link to nowhere": lambda job: nowhere(job / "02-static/vasprun.xml.gz"),
     "link to itself": lambda job: itself(job / "02-static/vasprun.xml.gz"),
-    "nested custodian.json": lambda job: (job / "02-static/custodian.json").write_text(DEEP),  # type: ignore[dict-item]
 }
 
 
@@ -257,6 +256,41 @@ def test_a_bad_file_of_vasp_is_broken_with_code_200_and_stops_no_other_job(
     assert job_in_ledger(finished, "MgO")["code"] == 200
     assert ("MgO", "band_gap_eV") not in labels_of(finished)
     assert "/etc" not in out.turned_down[0]
+
+
+def no_longer_good(text: str) -> str:
+    assert '<i type="int" name="ISMEAR">0</i>' in text
+    return text.replace('<i type="int" name="ISMEAR">0</i>', '<i type="int" name="ISMEAR">1</i>')
+
+
+CUSTODIAN: dict[str, Callable[[Path], object]] = {
+    "empty": Path.touch,
+    "nested": lambda path: path.write_text(DEEP),
+    "cut off": lambda path: path.write_text('[{"corrections": [{"act'),
+    "not a record": lambda path: path.write_text('{"corrections": 1}'),
+    "pipe": pipe,
+    "directory": Path.mkdir,
+}
+
+
+@pytest.mark.parametrize("damage", CUSTODIAN)
+def test_a_damaged_record_of_custodian_is_a_remark_on_a_result_that_counts(
+    finished,  # noqa: F811
+    damage,
+):
+    CUSTODIAN[damage](job_of(finished, "MgO") / "02-static/custodian.json")
+    CUSTODIAN[damage](job_of(finished, "CaO") / "02-static/custodian.json")
+    rewritten(job_of(finished, "CaO"), "02-static", no_longer_good)
+    out, _ = collected(finished)
+    assert out.states == {"INGESTED": 7, "QUARANTINED": 1}
+    assert ("MgO", "band_gap_eV") in labels_of(finished)
+    assert job_in_ledger(finished, "CaO")["code"] == 300
+    kept = json.loads(
+        (finished / "results" / f"{job_in_ledger(finished, 'MgO')['id']}.json").read_text()
+    )
+    assert kept["remarks"] == [
+        "02-static/custodian.json cannot be read: what custodian corrected is not known"
+    ]
 
 
 @pytest.mark.parametrize(

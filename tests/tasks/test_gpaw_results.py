@@ -153,6 +153,51 @@ def test_a_structure_that_was_edited_is_set_aside_with_code_300(root):
     assert code_of(collect_campaign(root)) == "300"
 
 
+def test_an_input_that_was_edited_only_while_it_ran_is_set_aside_with_code_300(root):
+    path = job(root) / STEP / INPUT
+    asked = path.read_text()
+    path.write_text(asked.replace('"cutoff_eV": 500.0', '"cutoff_eV": 200.0'))
+    submit(root)
+    path.write_text(asked)
+    assert code_of(collect_campaign(root)) == "300"
+    assert labels(root) == []
+
+
+def test_a_layout_that_changed_on_the_way_back_changes_no_question(root):
+    submit(root)
+    path = job(root) / STEP / INPUT
+    path.write_text(json.dumps(json.loads(path.read_text())))
+    assert collect_campaign(root).new_labels == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"energy_eV": 0.0}, "260"),
+        ({"energy_eV": 4.4}, "260"),
+        ({"energy_eV": -258.0}, "260"),
+        (dict.fromkeys(("gap_eV", "gap_mesh_eV", "gap_path_eV", "direct_gap_eV"), 217.8), "250"),
+    ],
+    ids=str,
+)
+def test_a_number_that_no_crystal_has_is_turned_down(root, changes, code):
+    submit(root)
+    path = job(root) / STEP / RESULT
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    assert code_of(collect_campaign(root)) == code
+    assert labels(root) == []
+
+
+def test_a_compound_and_its_element_by_two_setups_make_no_formation_energy(root):
+    submit(root, places=("handoff/batch-0001", "references"))
+    lithium = next((root / "references").glob("Li--*")) / STEP / RESULT
+    lithium.write_text(lithium.read_text().replace("Li:stand-in", "Li:another"))
+    notes = collect_campaign(root).notes
+    assert any("Li was calculated with setup stand-in, its reference with" in n for n in notes)
+    assert len(labels(root)) == 1
+    assert labels(root, "formation_energy_eV_per_atom") == []
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"status": "done"}', "x" * 2_000_000])
 def test_a_damaged_result_is_broken_with_code_200(root, content):
     submit(root)
