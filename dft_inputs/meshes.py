@@ -65,7 +65,7 @@ def lattice_rotations(lattice: Lattice) -> np.ndarray:
     """
     import spglib
 
-    cell = (lattice.matrix, [[0.0, 0.0, 0.0]], [1])
+    cell = (lattice.matrix.tolist(), [[0.0, 0.0, 0.0]], [1])
     found = spglib.get_symmetry(cell, symprec=SYMMETRY_TOLERANCE_A)
     return np.array([np.eye(3, dtype=int)] if found is None else found["rotations"])
 

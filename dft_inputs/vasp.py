@@ -246,7 +246,7 @@ def _with_open_shells(recipe: Recipe, structure: Structure) -> set[str]:
     elements = elements_of(structure)
     symbols = potcar_symbols(recipe, elements)
     if isinstance(symbols, Rejection):
-        return OPEN_SHELL.intersection(elements)
+        return set(OPEN_SHELL.intersection(elements))
     return {
         element
         for element, symbol in zip(elements, symbols, strict=True)
