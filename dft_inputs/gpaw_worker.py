@@ -78,9 +78,10 @@ def mesh_of(cell: Any, spacing: float) -> list[int]:
     lengths = 2 * np.pi * np.linalg.norm(cell.reciprocal(), axis=1)
     least = [max(1, int(np.ceil(length / spacing - 1e-6))) for length in lengths]
     tied = ties(np.array(cell))
-    meshes = list(itertools.product(*[range(n, max(least) + 1) for n in least]))
+    meshes = itertools.product(*(range(n, max(least) + 1) for n in least))
     fitting = [m for m in meshes if all(m[i] % m[j] == 0 for i, j in tied)]
-    return list(min(fitting, key=lambda mesh: (mesh[0] * mesh[1] * mesh[2], mesh)))
+    smallest: tuple[int, ...] = min(fitting, key=lambda mesh: (mesh[0] * mesh[1] * mesh[2], mesh))
+    return list(smallest)
 
 
 def ties(vectors: Any) -> set[tuple[int, int]]:

@@ -384,7 +384,7 @@ def test_a_lost_ledger_is_rebuilt_from_the_folders(finished):
         leftover.unlink()
     with pytest.raises(CampaignError, match="rebuild"):
         collected(finished)
-    ledger = Ledger.in_folder(finished)
+    ledger = Ledger.in_folder(finished, anew=True)
     assert rebuild_jobs(finished, ledger) == (8, 8)
     after = ledger.jobs()
     assert [(j["id"], j["state"], j["code"]) for j in after] == [
