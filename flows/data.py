@@ -60,6 +60,7 @@ def summary(manifest: dict[str, Any], rejects: dict[str, Any], examples: int) ->
         f"{source['with_formation_energy']:,} formation energies"
         for source in manifest["sources"]
     ]
+    lines += [f"{s['name']}: {note}" for s in manifest["sources"] for note in s["notes"]]
     lines += [
         f"rule {r['rule']}: removed {r['removed']:,} of {r['before']:,}" for r in manifest["rules"]
     ]

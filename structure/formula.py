@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 from structure.elements import INDEX
 from structure.errors import Rejection
@@ -25,8 +26,8 @@ MAX_DENOMINATOR = 24
 """Chosen: with rounding on, fractional amounts become ratios with denominators up to this."""
 
 MAX_CHANGE = Fraction(1, 200)
-"""Chosen: rounding changes an amount by at most this share of itself, or by less than one unit of
-its last decimal (0.66 is two thirds)."""
+"""Chosen: rounding changes a written amount by at most this share of itself, or by less than one
+unit of its last decimal (0.66 is two thirds)."""
 
 _NUMBER = r"[0-9]+/[0-9]+|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 _SIMPLE = re.compile(r"(?:[A-Z][a-z]?(?:[1-9][0-9]?)?)+")
@@ -34,6 +35,7 @@ _PAIR = re.compile(r"([A-Z][a-z]?)([0-9]*)")
 _PLAIN = re.compile(r"(?![0-9])(?:Dy|[A-Z][a-w]?|[()\[\]{}]|[0-9]+(?:\.[0-9]+)?)+")
 _SPACED = re.compile(r"[A-Z][a-z]?[0-9.]*(?: [A-Z][a-z]?[0-9.]*)+")
 _FACTOR = re.compile(_NUMBER)
+_DECIMAL = re.compile(r"([A-Z][a-z]?|[)\]}])?([0-9]*\.[0-9]+)")
 _TOKEN = re.compile(rf"([A-Z][a-z]?)|([(\[{{])|([)\]}}])|({_NUMBER})")
 _ISOTOPES = {"D": "H", "T": "H"}
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -43,13 +45,18 @@ Amounts = dict[str, Fraction | int]
 
 def _spelt(formula: str) -> str | Rejection:
     """Spell a formula plainly; what is spelt so already takes the short way."""
-    if _SPACED.fullmatch(formula):
-        words = formula.split(" ")
-        if len({w.rstrip("0123456789.") for w in words}) == len(words):
-            formula = "".join(words)
     if _PLAIN.fullmatch(formula) and not ZERO_FOR_O.search(formula) and not NAME.search(formula):
         return parted(formula)
     return plain_spelling(formula)
+
+
+def _unspaced(formula: str) -> str:
+    """Join a formula of one element a word (``Na1 Cl1``); others keep their blanks."""
+    if not _SPACED.fullmatch(formula):
+        return formula
+    words = formula.split(" ")
+    distinct = len({w.rstrip("0123456789.") for w in words}) == len(words)
+    return "".join(words) if distinct else formula
 
 
 def _factor(text: str, at: int) -> tuple[Fraction | int, int]:
@@ -57,8 +64,22 @@ def _factor(text: str, at: int) -> tuple[Fraction | int, int]:
     found = _FACTOR.match(text, at)
     if found is None:
         return 1, at
-    number = found.group()
-    return (int(number) if number.isdigit() else Fraction(number)), found.end()
+    return _number(found.group()), found.end()
+
+
+@lru_cache(maxsize=4096)
+def _number(text: str) -> Fraction | int:
+    return int(text) if text.isdigit() else Fraction(text)
+
+
+@lru_cache(maxsize=4096)
+def _ratio(text: str) -> tuple[Fraction, bool]:
+    """Return the small fraction nearest to a decimal, and whether it may stand for it."""
+    amount, last_place = Fraction(text), Fraction(1, 10 ** len(text.partition(".")[2]))
+    near = amount.limit_denominator(MAX_DENOMINATOR)
+    change = abs(near - amount)
+    vanishes = bool(amount) and not near
+    return near, not vanishes and (change < last_place or change <= MAX_CHANGE * amount)
 
 
 def _add(total: Amounts, amounts: Amounts, factor: Fraction | int) -> None:
@@ -112,51 +133,48 @@ def _amounts_of_part(formula: str, part: str, position: int) -> Amounts | Reject
     return stack[0][0]
 
 
-def _rounded(formula: str, amounts: Amounts) -> Amounts | Rejection:
-    """Turn fractional amounts into a ratio of whole numbers that no amount changes much for."""
-    near = {e: Fraction(a).limit_denominator(MAX_DENOMINATOR) for e, a in amounts.items()}
-    for element, amount in amounts.items():
-        if (change := abs(near[element] - amount)) == 0:
-            continue
-        if near[element] and (change < _last_place(amount) or change <= MAX_CHANGE * amount):
-            continue
-        becomes = f"{float(near[element]):.4g}" if near[element] else "nothing"
-        return Rejection(
-            "rounding",
-            f"{shown(formula)} is no ratio of small whole numbers: {float(amount):.6g} of "
-            f"{element} would become {becomes}, and its value would stand for another compound",
-        )
-    scale = math.lcm(*(a.denominator for a in near.values()))
-    return {e: a * scale for e, a in near.items()}
+def _rounded(formula: str, plain: str) -> str | Rejection:
+    """Write every decimal amount as the nearest small fraction, unless it would change much."""
+    out, begins = [], 0
+    for found in _DECIMAL.finditer(plain):
+        of, number = found.groups()
+        near, close = _ratio(number)
+        if not close:
+            becomes = f"{float(near):.4g}" if near else "nothing"
+            return Rejection(
+                "rounding",
+                f"{shown(formula)} is no ratio of small whole numbers: {number}"
+                f"{f' of {of}' if of and of.isalpha() else ''} would become {becomes}, and its "
+                "value would stand for another compound",
+            )
+        out += [plain[begins : found.start(2)], str(near)]
+        begins = found.end()
+    return "".join([*out, plain[begins:]])
 
 
-def _last_place(amount: Fraction | int) -> Fraction:
-    """Return one unit of the last decimal of an amount; 0 where its decimals do not end."""
-    for places in range(1, 13):
-        if 10**places % amount.denominator == 0:
-            return Fraction(1, 10**places)
-    return Fraction(0)
-
-
-def _whole(formula: str, amounts: Amounts, round_fractions: bool) -> dict[str, int] | Rejection:
+def _whole(
+    formula: str, plain: str, amounts: Amounts, round_fractions: bool
+) -> dict[str, int] | Rejection:
     """Turn amounts into whole atoms, by scaling only if rounding was asked for."""
     if not amounts:
         return Rejection("empty", f"{shown(formula)} names no atoms")
-    if any(a.denominator != 1 for a in amounts.values()):
+    scale = math.lcm(*(a.denominator for a in amounts.values()))
+    if scale > 1:
         if not round_fractions:
             return Rejection(
                 "fractional",
                 f"{shown(formula)} has fractional amounts; allow rounding to take it in",
             )
-        rounded = _rounded(formula, amounts)
+        ratios = _rounded(formula, plain)
+        rounded = ratios if isinstance(ratios, Rejection) else _amounts(formula, ratios)
         if isinstance(rounded, Rejection):
             return rounded
-        whole = {e: int(a) for e, a in rounded.items()}
-    else:
-        whole = {e: int(a) for e, a in amounts.items()}
+        amounts = rounded
+        scale = math.lcm(*(a.denominator for a in amounts.values()))
+    whole = {e: int(a * scale) for e, a in amounts.items()}
     largest = max(whole.values())
     if largest > MAX_COUNT:
-        verb = "rounds to" if any(a.denominator != 1 for a in amounts.values()) else "has"
+        verb = "rounds to" if scale > 1 else "has"
         return Rejection(
             "count", f"{shown(formula)} {verb} {largest} atoms of one element (limit {MAX_COUNT})"
         )
@@ -198,9 +216,10 @@ def parse_formula(formula: object, *, round_fractions: bool = False) -> dict[str
         return Rejection("formula", f"{shown(str(formula))} is not a formula: it is not text")
     if len(formula) > MAX_LENGTH:
         return no_formula(formula, f"it has {len(formula):,} characters (limit {MAX_LENGTH})")
-    if _SIMPLE.fullmatch(formula):
+    text = _unspaced(formula) if " " in formula else formula
+    if _SIMPLE.fullmatch(text):
         counts: dict[str, int] = {}
-        for symbol, digits in _PAIR.findall(formula):
+        for symbol, digits in _PAIR.findall(text):
             known = _ISOTOPES.get(symbol, symbol)
             if known not in INDEX:
                 break
@@ -210,8 +229,10 @@ def parse_formula(formula: object, *, round_fractions: bool = False) -> dict[str
                 return counts
     if not formula.strip():
         return Rejection("empty", "the formula is empty")
-    plain = _spelt(formula)
+    plain = _spelt(text)
     if isinstance(plain, Rejection):
         return plain
     amounts = _amounts(formula, plain)
-    return amounts if isinstance(amounts, Rejection) else _whole(formula, amounts, round_fractions)
+    if isinstance(amounts, Rejection):
+        return amounts
+    return _whole(formula, plain, amounts, round_fractions)

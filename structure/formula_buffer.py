@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -63,7 +64,10 @@ class _Buffer:
     ends: np.ndarray
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> _Buffer:
+    def of(cls, formulas: Sequence[object]) -> _Buffer:
+        texts: Sequence[str] = cast(Sequence[str], formulas)
+        if not set(map(type, formulas)) <= {str} or "\n" in "".join(texts):
+            texts = [f if type(f) is str and "\n" not in f else "" for f in formulas]
         joined = "\n".join(["", *texts, *[""] * (_MAX_DIGITS + 2)])
         data = np.frombuffer(joined.encode("latin-1", "replace"), dtype=np.uint8)
         newline = data == ord("\n")
@@ -89,8 +93,15 @@ class _Buffer:
         fits[1:] |= self.closing[1:] & (after_symbol | self.digit[before])
         fits[1:] |= self.digit[1:] & (after_symbol | self.digit[before] | self.closing[before])
         at = np.flatnonzero(~fits)
-        zeros = np.flatnonzero(self.data == ord("0"))
-        return np.concatenate([at[self.data[at] != ord("\n")], zeros[self.digit[zeros + 1]]])
+        return np.concatenate([at[self.data[at] != ord("\n")], self.zeros()])
+
+    def zeros(self) -> np.ndarray:
+        """Return the positions of zeros that may stand for the letter O: 02, 203, 304."""
+        at = np.flatnonzero(self.data == ord("0"))
+        at = at[self.digit[at + 1]]
+        before, after = self.data[at - 1], self.data[at + 1]
+        two = (before == ord("2")) & (after >= ord("3")) & (after <= ord("7"))
+        return at[~self.digit[at - 1] | two | ((before == ord("3")) & (after == ord("4")))]
 
     def labels(self) -> np.ndarray:
         """Return the positions of brackets that can hold a name: (I), (IV), (B) at the end."""
@@ -107,15 +118,16 @@ def tokens_of(formulas: Sequence[object]) -> Tokens:
     """Split plain formulas into elements and amounts.
 
     Plain are texts of element symbols, each at most once, perhaps in round brackets without
-    further brackets inside, with at most four digits for a number, no digit after a 0, and amounts
-    from 1 to `structure.formula.MAX_COUNT`. A bracket that can hold a name is not plain.
+    further brackets inside, with at most four digits for a number, and amounts from 1 to
+    `structure.formula.MAX_COUNT`. A zero that can be an O, or a bracket that can hold a name, is
+    not plain.
 
     Parameters
     ----------
     formulas : sequence of object, length n
         Whatever is not text is not plain.
     """
-    buffer = _Buffer.of([f if type(f) is str and "\n" not in f else "" for f in formulas])
+    buffer = _Buffer.of(formulas)
     plain = buffer.begins < buffer.ends
     plain[buffer.rows[buffer.misplaced()]] = False
     plain[buffer.rows[buffer.labels()]] = False

@@ -31,7 +31,7 @@ _DOTS = dict.fromkeys(map(ord, "*•⋅∙・･‧∘×✕˙"), "·")
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—−₋"), "-")
 _FRACTIONS = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅙": "1/6"}
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴-⁹⁺⁻⁼]")
-_ENDS = " \t\r\n\"'`´“”‘’‚„«»,;:*†‡§¶#"
+_ENDS = " \t\r\n=\"'`´“”‘’‚„«»,;:*†‡§¶#"
 _LABEL = re.compile(
     r"(?:(?:chemical|reduced|empirical|pretty)[ _])?(?:formula|compound|composition|material)"
     r"\s*[:=]\s*",

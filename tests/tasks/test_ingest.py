@@ -22,6 +22,7 @@ from structure.library import TemplateLibrary
 from tasks import _embedded
 from tasks._campaign import Campaign
 from tasks._handles import read_table
+from tasks._oracles import OracleConfig
 from tasks._outputs import Ingested
 from tasks.ingest import IngestConfig, ingest
 
@@ -177,6 +178,16 @@ def test_fractional_formulas_are_rounded_only_on_request(run) -> None:
         run(text)
     output, campaign = run(text, source={"round_fractions": True})
     assert _formulas(campaign, output.initial) == ["Fe19O20"]
+
+
+def test_what_a_reader_found_out_is_in_the_manifest(run) -> None:
+    output, campaign = run("# mine\nformula;band_gap;e_form\nNaCl;5,0;-2,0\nKCl;5,2;-2,1\n")
+    columns, _ = read_table(campaign.root, output.initial)
+    assert columns["band_gap_eV"].tolist() == [5.0, 5.2]
+    assert _manifest(campaign, output)["sources"][0]["notes"] == [
+        "columns are parted by semicolons",
+        "the header is line 2",
+    ]
 
 
 def test_the_initial_draw_is_random_by_seed_and_below_the_limit(run) -> None:
@@ -453,9 +464,12 @@ def test_known_compounds_are_labelled_by_the_shipped_oracle_where_the_configurat
 def test_the_examples_of_the_guide_are_valid_and_it_names_every_rule() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "guide" / "data.md").read_text()
     examples = re.findall(r"```yaml\n(.*?)```", guide, flags=re.S)
-    assert len(examples) == 2
-    for example in examples:
-        IngestConfig.model_validate(yaml.safe_load(example)["ingest"])
+    assert len(examples) == 3
+    for example in map(yaml.safe_load, examples):
+        if "explore" in example:
+            OracleConfig.model_validate(example["explore"]["oracle"])
+        else:
+            IngestConfig.model_validate(example["ingest"])
     for rule in get_args(get_args(Rule)[0]):
         assert f"| `{rule.model_fields['rule'].default}` |" in guide
 

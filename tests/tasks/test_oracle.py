@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,10 @@ from structure.errors import ConfigError, DataError, Rejection
 from tasks import oracle as stage
 from tasks._campaign import Campaign
 from tasks._handles import read_table, write_table
+from tasks._oracles import check_ready
 from tasks._outputs import Trained
+from tasks._table_oracle import table_oracle
+from tasks._values import UnitMap
 from tasks.oracle import Answer, MLOracle, OracleConfig, TableOracle, label_table, oracle_for
 from tests.tasks.search_world import SlowOracle, SmoothModel
 
@@ -70,6 +74,62 @@ def test_a_table_without_the_column_or_the_file_says_what_to_do(tmp_path: Path) 
     path.write_text("compound,gap\nNaCl,metal\n")
     with pytest.raises(DataError, match="no row with"):
         TableOracle.read(path, "compound", "gap")
+
+
+@pytest.mark.parametrize("name", ["gaps.csv", "gaps.tsv", "gaps.csv.gz", "gaps.jsonl", "g.parquet"])
+def test_a_table_in_mev_is_converted_where_it_is_declared_and_refused_where_not(
+    tmp_path: Path, name: str
+) -> None:
+    rows = pd.DataFrame({"compound": ["NaCl", "MgO", "Fe"], "gap": [5010.0, 7800.0, 0.0]})
+    path = tmp_path / name
+    if name.endswith(".parquet"):
+        rows.to_parquet(path)
+    elif name.endswith(".jsonl"):
+        rows.to_json(path, orient="records", lines=True)
+    else:
+        rows.to_csv(path, index=False, sep="\t" if name.endswith(".tsv") else ",")
+    config = OracleConfig(
+        kind="table",
+        table=str(path),
+        formula_column="compound",
+        value_column="gap",
+        units={"band_gap": "meV"},  # type: ignore[arg-type]
+    )
+    answer = table_oracle(config).label(parse_formulas(["NaCl", "MgO", "Fe"]).counts)
+    assert answer.values == pytest.approx([5.01, 7.8, 0.0])
+    undeclared = config.model_copy(update={"units": UnitMap()})
+    with pytest.raises(DataError, match=r"cannot be in eV.*look like meV") as refused:
+        check_ready(undeclared)
+    assert "explore.oracle.units.band_gap" in str(refused.value)
+
+
+def test_the_name_of_a_tables_column_must_not_contradict_its_unit(tmp_path: Path) -> None:
+    path = tmp_path / "gaps.csv"
+    path.write_text("formula,gap (meV)\nNaCl,8\n")
+    with pytest.raises(DataError, match="says meV"):
+        TableOracle.read(path, "formula", "gap (meV)")
+
+
+def test_one_gap_that_no_solid_has_is_left_out_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "gaps.csv"
+    path.write_text("formula,gap\nNaCl,8.5\nPbTe,310\nMgO,-1\nKCl,1_0\nLiF,13.6\n")
+    oracle = TableOracle.read(path, "formula", "gap")
+    answer = oracle.label(parse_formulas(["NaCl", "PbTe", "MgO", "KCl", "LiF"]).counts)
+    assert answer.known.tolist() == [True, False, False, False, True]
+    assert "3 rows of gaps.csv are not used" in caplog.text
+
+
+def test_a_tables_column_that_is_missing_or_doubled_names_the_oracles_setting(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "gaps.csv"
+    path.write_text("formula,gap,gap\nNaCl,0,8.5\n")
+    with pytest.raises(DataError, match="2 columns named 'gap'"):
+        TableOracle.read(path, "formula", "gap")
+    with pytest.raises(DataError, match=r"explore\.oracle\.value_column"):
+        TableOracle.read(path, "formula", "gaps")
 
 
 def test_the_model_oracle_answers_everything_at_once() -> None:
