@@ -14,7 +14,13 @@ from functools import lru_cache
 from structure.elements import INDEX
 from structure.errors import Rejection
 from structure.formula_dots import parted
-from structure.formula_spelling import NAME, ZERO_FOR_O, no_formula, plain_spelling, shown
+from structure.formula_spelling import (
+    NAME,
+    ZERO_FOR_O,
+    no_formula,
+    plain_spelling,
+    shown,
+)
 
 MAX_COUNT = 1000
 """Chosen: most atoms of one element in a formula; above it a formula is taken for a misprint."""

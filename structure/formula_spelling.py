@@ -186,5 +186,10 @@ def _problem(text: str) -> str:
     if "/" in _PER.sub("", text):
         return "'/' parts two compounds or the two ends of a mixture; write one formula"
     if found := _FOREIGN.search(_PER.sub("", text)):
-        return f"unexpected {found.group()!r}; write one formula, without dopants or remarks"
+        return f"{unexpected(text, found.group())}; write one formula, without dopants or remarks"
     return ""
+
+
+def unexpected(text: str, character: str) -> str:
+    """Say which character is unexpected, and where it first stands."""
+    return f"unexpected {character!r} at character {text.find(character) + 1}"

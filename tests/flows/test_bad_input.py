@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import sqlite3
 import sys
 from contextlib import closing
@@ -42,6 +43,15 @@ def _campaign_on(file: str) -> str:
     )
 
 
+def _parquet(names: list[str], *columns: list) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    written = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays([pa.array(c) for c in columns], names=names), written)
+    return written.getvalue()
+
+
 TABLES = {
     "an empty table": ("t.csv", b"", "table is empty"),
     "a header without rows": ("t.csv", b"formula,gap\n", "no records"),
@@ -54,7 +64,19 @@ TABLES = {
         "none of the 2 records has a band",
     ),
     "gaps below zero only": ("t.csv", b"formula,gap\nNaCl,-5\n", "-5 eV, below zero"),
-    "decimal commas": ("t.csv", b'formula,gap\nNaCl,"5,0"\n', "'5,0' is not a number"),
+    "commas that can part thousands": (
+        "t.csv",
+        b'formula,gap\nNaCl,"5,010"\n',
+        "it can be 5.010 or 5010",
+    ),
+    "two columns of one name": ("t.csv", b"formula,gap,gap\nNaCl,0,8\n", "2 columns named 'gap'"),
+    "two Parquet columns of one name": (
+        "t.parquet",
+        _parquet(["formula", "gap", "gap"], ["NaCl"], [0.0], [8.0]),
+        "2 columns named 'gap'",
+    ),
+    "a workbook": ("t.csv", b"PK\x03\x04" + bytes(99), "Excel workbook"),
+    "a full stop with two meanings": ("t.csv", b"formula,gap\nCaO.2Al2O3,5\n", "write"),
     "gaps in meV declared eV": ("t.csv", b"formula,gap\nNaCl,5000\nKCl,5200\n", "look like meV"),
     "fewer compounds than asked for": ("t.csv", b"formula,gap\nNaCl,5\n", "the data have 1"),
     "one element only": ("t.csv", b"formula,gap\nSi,1\nSi2,1\n", "no_single_elements removed 1"),
@@ -79,7 +101,7 @@ def test_a_table_that_cannot_be_used_is_refused_with_its_file_or_setting_named(a
 
 
 def test_single_bad_rows_are_turned_down_and_told_and_the_rest_is_used(agd):
-    Path("t.csv").write_text(GOOD + "Xx2O,3\nhello,3\nRbF,nan\nCsF,-1\nKF,abc\nBa,,\n")
+    Path("t.csv").write_text(GOOD + "Xx2O,3\nhello,3\nRbF,nan\nCsF,-1\nKF,abc\nBaO,1,2\n")
     Path("mine.yaml").write_text(_campaign_on("t.csv"))
     status, out, _ = agd("data", "check", "mine.yaml")
     assert status == 0
