@@ -38,7 +38,7 @@ unit of its last decimal (0.66 is two thirds)."""
 _NUMBER = r"[0-9]+/[0-9]+|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 _SIMPLE = re.compile(r"(?:[A-Z][a-z]?(?:[1-9][0-9]?)?)+")
 _PAIR = re.compile(r"([A-Z][a-z]?)([0-9]*)")
-_PLAIN = re.compile(r"(?![0-9])(?:Dy|[A-Z][a-w]?|[()\[\]{}]|[0-9]+(?:\.[0-9]+)?)+")
+_PLAIN = re.compile(r"(?![0-9])(?:Dy|[A-Z][a-w]?|[()\[\]{}]|[0-9]++(?:\.[0-9]+)?)++")
 _SPACED = re.compile(r"[A-Z][a-z]?[0-9.]*(?: [A-Z][a-z]?[0-9.]*)+")
 _FACTOR = re.compile(_NUMBER)
 _DECIMAL = re.compile(r"([A-Z][a-z]?|[)\]}])?([0-9]*\.[0-9]+)")

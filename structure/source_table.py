@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 _COMPARED = 60
+_LOOKED_AT = 200
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
 
 
@@ -59,7 +60,7 @@ def _bare(name: str) -> str:
 
 def likeness(found: Sequence[str], columns: Mapping[str, str]) -> float:
     """Return how like wanted names the names of a row are: 1 for each that is there."""
-    names = [column[:_COMPARED].lower() for column in found]
+    names = [column[:_COMPARED].lower() for column in found[:_LOOKED_AT]]
     ratios = (
         max((difflib.SequenceMatcher(None, n, name.lower()).ratio() for n in names), default=-1.0)
         for name in columns.values()

@@ -109,6 +109,8 @@ def test_spellings_of_papers_and_spreadsheets_are_read(text: str, amounts: dict[
         ("1/0CaO", "write one formula"),
         ("x" * 5000, "5,000 characters"),
         ("Na" + "9" * 5000, "characters"),
+        ("Na" + "1" * 250 + "x", "is no number"),
+        ("(Na" * 90, "is never closed"),
     ],
 )
 def test_what_can_be_another_compound_is_refused_with_the_reason(text: str, sentence: str) -> None:
