@@ -20,8 +20,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from flows.data import app as data_app
-from structure.errors import AgdError
-from tasks._surroundings import settings
+from flows.shadows import hiding
+from structure.errors import AgdError, ConfigError
 
 app = typer.Typer(
     help="Active generative design of inorganic materials.",
@@ -220,9 +220,9 @@ def options(
 
 def main() -> None:
     """Run the command line."""
-    os.environ.update(settings(os.environ))
     with _told_to_stop():
         try:
+            _share_the_machine()
             app()
         except KeyboardInterrupt:
             _stopped()
@@ -236,11 +236,22 @@ def main() -> None:
             sys.exit(_explained(error))
 
 
+def _share_the_machine() -> None:
+    """Settle threads, before anything that reads the settings of them is imported."""
+    from tasks._surroundings import settings
+
+    os.environ.update(settings(os.environ))
+
+
 def _explained(error: Exception) -> int:
     """Print what went wrong; return the exit status."""
     if isinstance(error, AgdError):
         typer.echo(f"agd: {error}", err=True)
         return error.exit_code
+    if isinstance(error, ImportError) and (found := hiding([])):
+        typer.echo(f"agd: Python takes {found[0]} for a package of the product", err=True)
+        typer.echo("  next:  Rename it, or take its folder out of PYTHONPATH.", err=True)
+        return ConfigError.exit_code
     typer.echo(f"agd: unforeseen error: {type(error).__name__}: {error}", err=True)
     typer.echo("  next:  `agd --debug ...` shows where; please report it.", err=True)
     return 70

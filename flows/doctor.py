@@ -18,9 +18,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from flows.shadows import HOME, PACKAGES, hiding
 from structure.errors import AgdError
 
-PACKAGES = ("flows", "tasks", "models", "structure", "dft_inputs")
 DISTRIBUTION = "agd-pipeline"
 ROOM_GB = 2.0
 """Free disk space a large campaign needs (chosen: shards of a million compositions take 0.1 GB)."""
@@ -51,6 +51,7 @@ def checks() -> Iterator[Check]:
     for check in (
         python_version,
         own_packages,
+        files_here,
         requirements,
         tested_versions,
         torch_library,
@@ -74,20 +75,34 @@ def python_version() -> Check:
 
 def own_packages() -> Check:
     """Check that the five generic package names mean this product."""
-    home = Path(__file__).resolve().parent.parent
     foreign = []
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
         origin = Path(spec.origin).resolve() if spec and spec.origin else None
-        if origin is None or origin.parent.parent != home:
+        if origin is None or origin.parent.parent != HOME:
             foreign.append(f"{name} is {origin}")
     if not foreign:
-        return Check("packages", "ok", f"{', '.join(PACKAGES)} in {home}")
+        return Check("packages", "ok", f"{', '.join(PACKAGES)} in {HOME}")
     return Check(
         "packages",
         "fault",
         "; ".join(foreign),
         "Another installed package has the same name: use an environment of its own (.venv).",
+    )
+
+
+def files_here() -> Check:
+    """Check that nothing in this directory is taken for a package of the product."""
+    found = hiding([Path.cwd()])
+    if not found:
+        return Check("files here", "ok", "none has the name of a package of the product")
+    names = ", ".join(str(path) for path in found)
+    return Check(
+        "files here",
+        "fault" if Path("prefect.yaml").exists() else "note",
+        f"Python takes {names} for the product's package where it looks here first: in runs "
+        "through Prefect, notebooks and `python -m`",
+        "Rename it, or work in another directory; `agd run --local` works here.",
     )
 
 

@@ -1,7 +1,8 @@
 """Makes plain ``prefect deployment run agd-bandgap`` work: serves Prefect's own command line.
 
 In: a deployment name without a slash, in the directory of a project whose `agd serve` is up. Out:
-the one deployment of that name, whatever its flow, asked for with the project's secret. Prefect
+the one deployment of that name, whatever its flow, asked for with the project's secret. It also
+has ``prefect deploy`` say how to make a work pool that is missing on another server. Prefect
 loads this module as a plugin where plugins are enabled, as in this project's ``pyproject.toml``;
 elsewhere set ``PREFECT_PLUGINS_ENABLED=1`` or write ``agd/agd-bandgap``.
 """
@@ -20,6 +21,8 @@ from prefect.plugins import SetupResult, register_hook
 from flows import secret, services
 from tasks._surroundings import settings
 
+Request = Callable[..., Awaitable[Any]]
+
 
 @register_hook
 def setup_environment(*, ctx: Any) -> SetupResult | None:
@@ -32,6 +35,8 @@ def setup_environment(*, ctx: Any) -> SetupResult | None:
     program = Path(sys.argv[0]) if sys.argv else Path()
     if program.stem == "prefect" or program.parts[-2:] == ("prefect", "__main__.py"):
         accept_bare_names()
+        if "deploy" in sys.argv:
+            name_missing_pool()
         env |= credentials(Path.cwd() / ".prefect", ctx.api_url)
     return SetupResult(env=env) if env else None
 
@@ -62,12 +67,42 @@ def accept_bare_names() -> None:
     """Wrap the look-up by name of Prefect's client; a client without that look-up is left alone."""
     from prefect.client.orchestration._deployments.client import DeploymentAsyncClient
 
-    original = getattr(DeploymentAsyncClient, "read_deployment_by_name", None)
+    _wrap(DeploymentAsyncClient, "read_deployment_by_name", _with_bare_names)
+
+
+def name_missing_pool() -> None:
+    """Have ``prefect deploy`` say how a work pool that a server lacks is made."""
+    from prefect.client.orchestration._work_pools.client import WorkPoolAsyncClient
+
+    _wrap(WorkPoolAsyncClient, "read_work_pool", _with_advice)
+
+
+def _wrap(client: type, name: str, wrapper: Callable[[Request], Request]) -> None:
+    original = getattr(client, name, None)
     if original is not None and not hasattr(original, "__wrapped__"):
-        DeploymentAsyncClient.read_deployment_by_name = _with_bare_names(original)  # type: ignore[method-assign, assignment]
+        setattr(client, name, wrapper(original))
 
 
-def _with_bare_names(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _with_advice(original: Request) -> Request:
+    """Return a look-up of a pool that says, when there is none, which command makes it."""
+
+    @functools.wraps(original)
+    async def read_work_pool(self: Any, work_pool_name: str) -> Any:
+        from prefect.exceptions import ObjectNotFound
+
+        try:
+            return await original(self, work_pool_name)
+        except ObjectNotFound:
+            sys.stderr.write(
+                f"{self.api_url} has no work pool {work_pool_name!r}\n"
+                f"  next:  prefect work-pool create {work_pool_name} --type process\n"
+            )
+            raise
+
+    return read_work_pool
+
+
+def _with_bare_names(original: Request) -> Request:
     """Return a look-up that tries a bare name first among all deployments.
 
     With several of that name, Prefect's own answer (it wants ``flow/deployment``) stands.

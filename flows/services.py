@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from flows import secret
+from flows.shadows import HOME, hiding
 from structure.errors import CampaignError, ConfigError
 from structure.files import write_json
 from tasks._surroundings import settings
@@ -57,14 +58,21 @@ def find_project() -> Path:
     Raises
     ------
     ConfigError
-        If there is no ``prefect.yaml`` here.
+        If there is no ``prefect.yaml`` here, or a file here hides a package of the product.
     """
     here = Path.cwd()
     if not (here / "prefect.yaml").exists():
+        home = f" ({HOME})" if (HOME / "prefect.yaml").exists() else ""
         raise ConfigError(
             "there is no prefect.yaml here",
             where=here,
-            fix="Change to the project directory, or add `--local` to run without Prefect.",
+            fix=f"Change to the project directory{home}, or add `--local` to run without Prefect.",
+        )
+    if found := hiding([here]):
+        raise ConfigError(
+            f"Prefect's processes would take {found[0].name} for a package of the product",
+            where=found[0],
+            fix="Rename it, or run in another directory; `--local` works here.",
         )
     return here
 

@@ -23,7 +23,8 @@ def flow_of(deployment):
 def test_a_deployment_names_a_flow_and_parameters_it_takes(name):
     deployment = DEPLOYMENTS[name]
     flow = flow_of(deployment)
-    flow.validate_parameters(deployment.get("parameters", {}))
+    asked = dict.fromkeys(flow.parameters.required or [], "given with the run")
+    flow.validate_parameters(asked | deployment.get("parameters", {}))
     for schedule in deployment.get("schedules", []):
         flow.validate_parameters(deployment["parameters"] | schedule.get("parameters", {}))
 
@@ -34,8 +35,19 @@ def test_a_deployment_names_a_campaign_that_is_shipped(name):
 
 
 def test_the_deployments_of_the_product_are_there():
-    assert {"agd-bandgap", "agd-bandgap-overnight", "agd-semiconductor"} <= set(DEPLOYMENTS)
+    campaigns = {"agd-bandgap", "agd-bandgap-overnight", "agd-semiconductor"}
+    assert campaigns | {"agd-collect", "agd-train"} == set(DEPLOYMENTS)
     assert flow_of(DEPLOYMENTS["agd-bandgap"]).name == "agd"
+
+
+def test_only_training_asks_for_a_parameter_with_each_run():
+    asked = {
+        (name, one)
+        for name, deployment in DEPLOYMENTS.items()
+        for one in flow_of(deployment).parameters.required or []
+        if one not in deployment["parameters"]
+    }
+    assert asked == {("agd-train", "data")}
 
 
 def test_nothing_is_pulled_and_no_path_is_absolute():

@@ -277,6 +277,21 @@ def test_deployments_prefect_cannot_read_are_reported_in_its_words(server, tmp_p
         services.deploy(server, tmp_path)
 
 
+def test_deploying_to_a_server_without_the_pool_says_how_to_make_it(server, project, tmp_path):
+    for name in ("prefect.yaml", "pyproject.toml"):
+        text = (project / name).read_text()
+        (tmp_path / name).write_text(text.replace(services.POOL, "nobody-made-it"))
+    done = prefect(server, tmp_path, "--no-prompt", "deploy", "--name", "agd-bandgap")
+    assert done.returncode == 1
+    assert "prefect work-pool create nobody-made-it --type process" in done.stderr
+
+
+def test_training_through_prefect_asks_for_the_folder_of_data(server, project):
+    done = prefect(server, project, "deployment", "run", "agd-train")
+    assert done.returncode == 1
+    assert "'data' is a required" in done.stdout + done.stderr
+
+
 def test_a_server_that_dies_is_reported_with_its_last_words(tmp_path, monkeypatch):
     words = [sys.executable, "-c", "print('no database today'); raise SystemExit(3)"]
     monkeypatch.setattr(services, "_prefect", lambda *_: words)
