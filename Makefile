@@ -1,14 +1,15 @@
-# Needs only Python 3.11 (or 3.12) and make. Every target makes .venv and installs into it first.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Needs only Python 3.12 (or 3.11) and make. Every target makes .venv and installs into it first.
+PYTHON ?= $(shell sh .ci/python 3.12 3.11)
+VENV ?= .venv
 # Extra words for pip, e.g. PIP_ARGS="--no-index --find-links wheels".
 PIP_ARGS ?=
 # What `make campaign` runs: a campaign in flows/configs, or the path of a YAML file.
 CONFIG ?= agd-bandgap
 
-BIN := .venv/bin
-INSTALLED := .venv/.installed
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 
-.PHONY: campaign serve test test-dft test-slurm check bench install clean
+.PHONY: campaign serve test test-fast test-3.11 test-3.12 test-dft test-slurm check bench install clean
 
 campaign: $(INSTALLED)
 	$(BIN)/agd run $(CONFIG) $(ARGS)
@@ -18,6 +19,13 @@ serve: $(INSTALLED)
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not dft and not slurm" $(ARGS)
+
+test-fast: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow and not flow and not dft and not slurm" $(ARGS)
+
+# The fast tests with one version of Python, in an environment beside .venv.
+test-3.11 test-3.12: test-%:
+	@$(MAKE) --no-print-directory test-fast VENV=.venv-$* PYTHON="$$(sh .ci/python $*)"
 
 test-dft: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "dft and not slurm" $(ARGS)
@@ -40,7 +48,8 @@ install: $(INSTALLED)
 
 # The torch wheel comes first and alone: it is the largest, and pip resolves the rest against it.
 $(INSTALLED): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || { echo "making .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; }
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || { echo "no Python 3.12 or 3.11 with venv was found: install one, or name it, make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
 	@echo "installing (about two minutes and 2 GB the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt torch==2.13.0
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
@@ -48,4 +57,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 # Leaves campaigns alone: they hold results.
 clean:
-	rm -rf .venv .prefect .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
+	rm -rf .venv .venv-3.* .prefect .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build

@@ -70,7 +70,7 @@ def python_version() -> Check:
     found = sys.version.split()[0]
     if (3, 11) <= sys.version_info[:2] <= (3, 12):
         return Check("Python", "ok", found)
-    return Check("Python", "fault", found, "Use Python 3.11 or 3.12: `make PYTHON=python3.11 ...`.")
+    return Check("Python", "fault", found, "Use Python 3.12 or 3.11: `make PYTHON=python3.12 ...`.")
 
 
 def own_packages() -> Check:

@@ -97,3 +97,55 @@ def test_continuous_integration_runs_what_people_run():
     script = (ROOT / ".ci" / "run").read_text()
     assert "make test" in script
     assert re.search(r"^test:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.fixture
+def find_python(tmp_path):
+    """Give a function that runs .ci/python where only stand-ins of Python are to be found."""
+    place = tmp_path / "bin"
+    place.mkdir()
+
+    def find(scripts: dict[str, str], *wanted: str) -> tuple[int, str]:
+        for name, script in scripts.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(f"#!/bin/sh\n{script}\n")
+            (place / name).chmod(0o755)
+        done = subprocess.run(
+            ["/bin/sh", ROOT / ".ci" / "python", *wanted],
+            env={"PATH": str(place), "HOME": str(place)},
+            capture_output=True,
+            text=True,
+        )
+        assert not done.stderr
+        return done.returncode, done.stdout.strip().removeprefix(f"{place}/")
+
+    return find
+
+
+REAL = f'exec "{sys.executable}" "$@"'
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+SHIM = "echo 'pyenv: command not found' >&2; exit 127"
+
+
+def test_a_shim_that_leads_nowhere_is_not_taken_for_python(find_python):
+    assert find_python({f"python{HERE}": SHIM, "python3": REAL}, HERE) == (0, "python3")
+
+
+def test_a_python_of_another_version_is_not_taken(find_python):
+    assert find_python({"python3": REAL, "python3.99": REAL}, "3.99") == (1, "")
+
+
+def test_a_python_that_cannot_make_environments_is_not_taken(find_python):
+    without = f'exec "{sys.executable}" -S -c "raise ImportError(\'ensurepip\')"'
+    assert find_python({f"python{HERE}": without}, HERE) == (1, "")
+
+
+def test_the_version_named_first_is_preferred_and_version_managers_are_looked_into(find_python):
+    kept = f".pyenv/versions/{HERE}.4/bin/python3"
+    assert find_python({kept: REAL, "python3.1": SHIM}, "3.99", HERE) == (0, kept)
+
+
+def test_continuous_integration_says_which_versions_it_tested():
+    script = (ROOT / ".ci" / "run").read_text()
+    for words in ("make test", "test-$other", "was not tested"):
+        assert words in script
