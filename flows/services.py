@@ -80,6 +80,8 @@ def find_project() -> Path:
 def environment(project: Path, url: str, key: str) -> dict[str, str]:
     """Return the environment of every process that talks to the project's server.
 
+    What the user has set for another server, such as its database, does not reach ours.
+
     Parameters
     ----------
     project : Path
@@ -88,8 +90,9 @@ def environment(project: Path, url: str, key: str) -> dict[str, str]:
     key : str
         Its secret. The kernel shows the environment of a process to its owner only.
     """
+    others = ("PREFECT_API_", "PREFECT_SERVER_", "PREFECT_UI_")
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith(others)},
         **settings(os.environ),
         **secret.without_proxy(os.environ),
         "PREFECT_HOME": str(project / ".prefect"),

@@ -185,6 +185,10 @@ def test_no_proxy_is_asked_for_our_server(names, after):
 def test_the_environment_of_our_processes_overrides_that_of_another_server(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "the group's")
     monkeypatch.setenv("PREFECT_API_URL", "http://group.example:4200/api")
+    database = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+    for name in (database, "PREFECT_API_KEY", "PREFECT_SERVER_API_BASE_PATH"):
+        monkeypatch.setenv(name, "the group's")
     env = services.environment(tmp_path, "http://127.0.0.1:4200/api", "ours")
     assert env["PREFECT_API_AUTH_STRING"] == "ours"
     assert env["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert "the group's" not in env.values()
