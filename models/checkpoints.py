@@ -2,7 +2,8 @@
 
 In: named arrays, a `ModelConfig` and the text of a model card. Out: one folder with
 ``weights.safetensors``, ``config.json`` (with the hash of the weights) and ``CARD.md``; loading
-refuses weights that are missing, damaged, changed or made for something else.
+refuses weights that are missing, damaged, changed or made for something else. The hash of
+``config.json`` stands for the whole model: calibration, settings and, through it, the weights.
 """
 
 from __future__ import annotations
@@ -137,6 +138,22 @@ def read_config(folder: Path, kind: str | None = None) -> ModelConfig:
     return config
 
 
+def model_hash(folder: Path) -> str:
+    """Return the SHA-256 of ``config.json``, which changes with all that decides a prediction.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no model.
+    """
+    try:
+        return sha256_of(folder / CONFIG_NAME)
+    except OSError as error:
+        raise ModelError(
+            "the folder holds no model", where=folder / CONFIG_NAME, fix=_RETRAIN
+        ) from error
+
+
 def load_model_folder(folder: Path, kind: str) -> tuple[dict[str, np.ndarray], ModelConfig]:
     """Read a folder of weights after checking that they are the ones its config describes.
 
@@ -160,6 +177,30 @@ def load_model_folder(folder: Path, kind: str) -> tuple[dict[str, np.ndarray], M
         return load_file(path), config
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError("the weights file is damaged", where=path, fix=_RETRAIN) from error
+
+
+_SEAL = b"agd-sha256:"
+
+
+def sealed(content: bytes) -> bytes:
+    """Return the content of a checkpoint followed by its hash, which `unsealed` takes off."""
+    return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
+
+
+def unsealed(content: bytes) -> bytes:
+    """Return what was sealed; content without a seal, as older releases wrote it, as it is.
+
+    Raises
+    ------
+    ValueError
+        If the content is not the one that was sealed.
+    """
+    body, seal, digest = content.rpartition(_SEAL)
+    if not seal or len(digest) != hashlib.sha256().digest_size * 2:
+        return content
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise ValueError("the hash at its end is another file's")
+    return body
 
 
 def arrays_of(state: Mapping[str, torch.Tensor], *, half: bool = False) -> dict[str, np.ndarray]:

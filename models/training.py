@@ -12,15 +12,17 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models.checkpoints import sealed, unsealed
 from models.progress import Report
 from models.training_parts import Average, Batches, Stateful, seeded
 from structure.errors import ModelError
-from structure.files import replacing
+from structure.files import write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -265,15 +267,17 @@ class _Run:
             "best": self._best,
             "weights": self._weights,
         }
-        with replacing(self._path) as temporary:
-            torch.save(content, temporary)
+        buffer = BytesIO()
+        torch.save(content, buffer)
+        write_bytes(self._path, sealed(buffer.getvalue()))
 
     def resume(self) -> None:
         if not self._path.exists():
             return
         fix = "Delete this folder to begin the fit anew."
         try:
-            saved = torch.load(self._path, weights_only=True)
+            content = unsealed(self._path.read_bytes())
+            saved = torch.load(BytesIO(content), weights_only=True)
             known = saved["fingerprint"]
         except Exception as error:
             raise ModelError("the checkpoint is damaged", where=self._path, fix=fix) from error

@@ -111,6 +111,9 @@ class ModelHandle(BaseModel):
         Folder, relative to that place.
     sha256 : str
         Hash of the weights file, as in the folder's ``config.json``.
+    config_sha256 : str
+        Hash of ``config.json``: settings, calibration and the hash of the weights. Empty in
+        campaigns from before it was kept, whose weights alone are compared.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -119,14 +122,44 @@ class ModelHandle(BaseModel):
     place: Literal["shipped", "campaign"]
     path: str
     sha256: str
+    config_sha256: str = ""
 
     def folder(self, root: Path) -> Path:
-        """Return the folder of the weights, given the campaign directory."""
+        """Return the folder of the weights, given the campaign directory.
+
+        Raises
+        ------
+        CampaignError
+            If the model is not the one the campaign began with.
+        """
         if self.place == "campaign":
-            return root / self.path
+            return self.checked(root / self.path)
         import models.pretrained
 
-        return Path(models.pretrained.__file__).parent / self.path
+        return self.checked(Path(models.pretrained.__file__).parent / self.path)
+
+    def checked(self, folder: Path) -> Path:
+        """Return a folder after checking that it holds this model; see `folder`.
+
+        Weights are compared with ``config.json`` where they are loaded.
+        """
+        from models.checkpoints import model_hash
+
+        if self.config_sha256 and model_hash(folder) != self.config_sha256:
+            raise self.changed(folder)
+        return folder
+
+    def changed(self, folder: Path) -> CampaignError:
+        """Return the error that the model in a folder is another one."""
+        fix = {
+            "shipped": "Use the release that made the campaign, or start a new campaign directory.",
+            "campaign": "Restore the folder from a copy, or start a new campaign directory.",
+        }
+        return CampaignError(
+            f"weights or config.json of {self.name!r} are not the ones this campaign began with",
+            where=folder,
+            fix=fix[self.place],
+        )
 
 
 def handle_for(root: Path, path: Path, rows: int, schema_name: str) -> Handle:

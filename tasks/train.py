@@ -18,9 +18,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.boosting import BoostingConfig
+from models.checkpoints import model_hash
 from models.forest import ForestConfig
 from structure.composition import first_of_each, keys_of
-from structure.errors import CampaignError, DataError, ModelError
+from structure.errors import DataError, ModelError
 from structure.files import sha256_of
 from tasks._campaign import Campaign
 from tasks._handles import Handle, ModelHandle, read_table
@@ -121,10 +122,15 @@ def _settle(campaign: Campaign, config: TrainConfig, name: ModelName) -> ModelHa
     if fitted:
         _fit_inside(campaign, config, name)
     path = f"models/{name}" if fitted else name
-    saved = checked((campaign.root if fitted else shipped_folder()) / path)
+    folder = (campaign.root if fitted else shipped_folder()) / path
+    saved = checked(folder)
     campaign.ledger.add_model(name, saved.sha256, saved.trained_on, dict(saved.metrics))
     return ModelHandle(
-        name=name, place="campaign" if fitted else "shipped", path=path, sha256=saved.sha256
+        name=name,
+        place="campaign" if fitted else "shipped",
+        path=path,
+        sha256=saved.sha256,
+        config_sha256=model_hash(folder),
     )
 
 
@@ -170,14 +176,11 @@ def checked(folder: Path) -> ModelConfig:
 
 
 def _unchanged(campaign: Campaign, handle: ModelHandle) -> None:
-    """Refuse to go on with other weights than the campaign began with."""
+    """Refuse to go on with another model than the campaign began with."""
     folder = (campaign.root if handle.place == "campaign" else shipped_folder()) / handle.path
+    handle.checked(folder)
     if checked(folder).sha256 != handle.sha256:
-        raise CampaignError(
-            f"the weights of {handle.name!r} are not the ones this campaign began with",
-            where=folder,
-            fix="Use the release that made the campaign, or start a new campaign directory.",
-        )
+        raise handle.changed(folder)
 
 
 def verify_shipped() -> list[str]:
@@ -239,7 +242,11 @@ def refit_screening(
         campaign.ledger.add_model("screening", saved.sha256, saved.trained_on, dict(saved.metrics))
         logger.info("screening: %d labels, MAE %.2f eV", len(values), saved.metrics["mae"])
         return ModelHandle(
-            name="screening", place="campaign", path="models/screening", sha256=saved.sha256
+            name="screening",
+            place="campaign",
+            path="models/screening",
+            sha256=saved.sha256,
+            config_sha256=model_hash(folder),
         )
 
     handle = campaign.once("screening", "all", ModelHandle, build)

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.checkpoints import (
     ModelConfig,
@@ -13,8 +15,11 @@ from models.checkpoints import (
     data_hash,
     load_into,
     load_model_folder,
+    model_hash,
     read_config,
     save_model_folder,
+    sealed,
+    unsealed,
 )
 from structure.errors import ModelError
 
@@ -115,3 +120,41 @@ def test_the_data_hash_sees_values_types_and_shapes() -> None:
     hashes = {data_hash(x) for x in (a, a + 1, a.reshape(2, 3), a.astype(np.int32))}
     assert len(hashes) == 4
     assert data_hash(a) == data_hash(a.copy())
+
+
+def test_the_hash_of_a_model_changes_with_every_byte_of_its_configuration(tmp_path: Path) -> None:
+    written(tmp_path)
+    path = tmp_path / "config.json"
+    content = path.read_bytes()
+    hashes = {model_hash(tmp_path)}
+    for place in range(0, len(content), 7):
+        flipped = bytearray(content)
+        flipped[place] ^= 1
+        path.write_bytes(bytes(flipped))
+        hashes.add(model_hash(tmp_path))
+    assert len(hashes) == 1 + len(range(0, len(content), 7))
+
+
+def test_the_hash_of_a_model_changes_with_its_weights(tmp_path: Path) -> None:
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        save_model_folder(tmp_path / name, {"x": np.array([value])}, CONFIG, "card")
+    assert model_hash(tmp_path / "a") != model_hash(tmp_path / "b")
+
+
+@given(st.binary())
+def test_what_is_sealed_comes_back(content: bytes) -> None:
+    assert unsealed(sealed(content)) == content
+
+
+@given(st.binary(min_size=1), st.data())
+def test_a_flipped_bit_of_sealed_content_is_seen_or_changes_nothing(content, data) -> None:
+    whole = sealed(content)
+    place = data.draw(st.integers(0, len(whole) - 1))
+    flipped = bytearray(whole)
+    flipped[place] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        found = unsealed(bytes(flipped))
+    except ValueError:
+        return
+    assert found.startswith(content)
+    assert place >= len(content)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from structure.errors import CampaignError, ConfigError, ModelError
 from structure.files import write_json
 from tasks import train as stage
 from tasks._campaign import Campaign
-from tasks._handles import Handle, handle_for, write_table
+from tasks._handles import Handle, ModelHandle, handle_for, write_table
 from tasks._outputs import Ingested, Trained
 from tasks.train import SHIPPED, ScreeningConfig, TrainConfig, refit_screening, train
 
@@ -100,6 +101,50 @@ def test_a_campaign_does_not_go_on_with_other_weights(tmp_path: Path, shipped: P
         save_model_folder(shipped / "gatgnn", {"x": np.full(3, 99)}, config, "card")
         with pytest.raises(CampaignError, match="'gatgnn' are not the ones"):
             train(campaign, TrainConfig(), ingested(campaign.root))
+
+
+def test_a_changed_calibration_stops_the_resumed_campaign_wherever_it_is(
+    tmp_path: Path, shipped: Path
+) -> None:
+    with Campaign(tmp_path / "c", {}, 1) as campaign:
+        train(campaign, TrainConfig(), ingested(campaign.root))
+        path = shipped / "oracle" / "config.json"
+        path.write_text(path.read_text().replace('"mae": 0.1', '"mae": 0.2'))
+        assert stage.checked(shipped / "oracle").metrics == {"mae": 0.2}
+        with pytest.raises(CampaignError, match=r"config\.json of 'oracle' are not the ones"):
+            train(campaign, TrainConfig(), ingested(campaign.root))
+
+
+def test_a_handle_from_before_configurations_were_hashed_is_compared_by_its_weights(
+    tmp_path: Path, shipped: Path
+) -> None:
+    with Campaign(tmp_path / "c", {}, 1) as campaign:
+        trained = train(campaign, TrainConfig(), ingested(campaign.root))
+        old = trained.models["oracle"].model_copy(update={"config_sha256": ""})
+        assert old.checked(shipped / "oracle") == shipped / "oracle"
+        stage._unchanged(campaign, old)
+        save_model_folder(
+            shipped / "oracle", {"x": np.full(3, 99)}, stage.checked(shipped / "oracle"), "card"
+        )
+        with pytest.raises(CampaignError, match="'oracle'"):
+            stage._unchanged(campaign, old)
+
+
+def test_a_screening_model_whose_calibration_was_changed_is_not_used(tmp_path: Path) -> None:
+    campaign = refit(tmp_path, ScreeningConfig(boosting=SMALL), FOUND)
+    path = tmp_path / "models" / "screening" / "config.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "metrics": {**content["metrics"], "mae": 9.0}}))
+    handle = ModelHandle.model_validate_json(outputs(tmp_path)["screening"])
+    with pytest.raises(CampaignError, match="Restore the folder from a copy"):
+        handle.folder(campaign.root)
+    with pytest.raises(CampaignError, match="'screening'"):
+        refit(tmp_path, ScreeningConfig(boosting=SMALL), FOUND)
+
+
+def outputs(root: Path) -> dict[str, str]:
+    with Campaign(root, {}, 1) as campaign:
+        return {part["stage"]: part["output"] for part in campaign.ledger.stages()}
 
 
 def test_fitting_models_needs_a_folder_of_data() -> None:
