@@ -25,6 +25,7 @@ from tasks._claim import new_id
 from tasks._handles import SCHEMA_VERSION, Handle
 from tasks._ledger import Ledger
 from tasks._leftovers import clear_leftovers
+from tasks._seals import open_output, seal_output
 
 logger = logging.getLogger(__name__)
 Output = TypeVar("Output", bound=BaseModel)
@@ -206,7 +207,7 @@ class Campaign:
         """
         found = self.ledger.finished(stage, part)
         if found is not None:
-            output = kind.model_validate_json(found)
+            output = open_output(self.ledger, self.root, stage, part, found, kind)
             for handle in handles_in(output):
                 handle.open_in(self.root)
             logger.info("%s %s: already done", stage, part)
@@ -220,7 +221,9 @@ class Campaign:
             )
         output = build()
         seconds = time.monotonic() - began
-        self.ledger.finish(stage, part, output.model_dump_json(), seconds)
+        text = output.model_dump_json()
+        seal_output(self.ledger, stage, part, text)
+        self.ledger.finish(stage, part, text, seconds)
         logger.info("%s %s: done in %.1f s", stage, part, seconds)
         return output
 

@@ -31,10 +31,12 @@ from structure.errors import ConfigError, Rejection
 from tasks import _here
 from tasks._campaign import Campaign
 from tasks._collecting import collect
+from tasks._contradictions import check_jobs
 from tasks._core_hours import room_for
 from tasks._dft_settings import DFTOracleConfig, Engine
 from tasks._earlier import campaigns_before
 from tasks._emission import Emission, each_question_once
+from tasks._job_lock import jobs_to_itself
 from tasks._ledger import Label, Origin
 from tasks._oracles import PROPERTY, Answer, Asked
 from tasks._reading import read_ledger
@@ -91,6 +93,7 @@ class DFTOracle:
         self._config = config
         self._structures = config.structures_for(engine)
         self._emission = Emission(campaign.root, recipe, cluster_of(config))
+        self._checked = False
         self._start_after = 0.0
 
     def accepts(self, counts: np.ndarray) -> np.ndarray:
@@ -135,8 +138,13 @@ class DFTOracle:
 
     def _take_in(self) -> None:
         """Bring the ledger up to what lies in the directories."""
-        if self._campaign.ledger.jobs():
-            collect(self._campaign.root, self._campaign.ledger)
+        root, ledger = self._campaign.root, self._campaign.ledger
+        if not self._checked:
+            with jobs_to_itself(root):
+                check_jobs(ledger, root)
+            self._checked = True
+        if ledger.jobs():
+            collect(root, ledger)
 
     def _is_ours(self, job: Mapping[str, Any]) -> bool:
         return bool(job["recipe"] == self.source)

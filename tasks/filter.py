@@ -20,6 +20,7 @@ from tasks._campaign import Campaign
 from tasks._handles import Handle, ModelHandle, read_table, write_table
 from tasks._ledger import Candidate
 from tasks._outputs import Filtered, Templated, Trained
+from tasks._seals import check_candidates, seal_candidates
 
 if TYPE_CHECKING:
     from models.gatgnn import FormationEnergyModel
@@ -82,9 +83,11 @@ def filter_by_energy(
     CampaignError, ModelError
         If the model is not among the campaign's weights, or cannot be loaded.
     """
-    return campaign.once(
+    output = campaign.once(
         "filter", "all", Filtered, lambda: _filter(campaign, config, templated, trained)
     )
+    check_candidates(campaign.ledger, campaign.root)
+    return output
 
 
 def _filter(
@@ -191,6 +194,7 @@ def _tell_ledger(
         Candidate.rejected(str(formula), Rejection(str(code), str(sentence)), {"models": hashes})
         for formula, code, sentence in rows
     ]
+    seal_candidates(campaign.ledger, candidates)
     campaign.ledger.replace_candidates(candidates)
 
 

@@ -26,8 +26,10 @@ from structure.errors import Rejection
 from structure.io import structure_from_json
 from tasks._campaign import Campaign
 from tasks._competing import Competitors
+from tasks._contradictions import check_jobs
 from tasks._emission import Emission, each_question_once
 from tasks._handles import handle_for, read_table
+from tasks._job_lock import jobs_to_itself
 from tasks._outputs import Filtered, HandedOff, Trained
 
 logger = logging.getLogger(__name__)
@@ -99,10 +101,15 @@ def hand_off(
     ------
     CalculationError
         If a directory cannot be written.
+    CampaignError
+        If the ledger says of a job what its files do not.
     """
-    return campaign.once(
+    output = campaign.once(
         "handoff", "all", HandedOff, lambda: _hand_off(campaign, config, filtered, trained)
     )
+    with jobs_to_itself(campaign.root):
+        check_jobs(campaign.ledger, campaign.root)
+    return output
 
 
 def _hand_off(
