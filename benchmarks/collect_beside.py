@@ -245,7 +245,8 @@ job.
 The campaigns are `agd-bandgap-gpaw` with the stand-in for GPAW, which answers in the worker's form
 at once: three compounds an iteration, each batch with the references of its elements, run here,
 taken in by the search itself and by {COLLECTORS} other processes that collect in a loop. A hand-off
-and a collect hold one lock, from a batch's rename to its rows in the ledger.
+and a collect hold one lock, from a batch's rename to its rows in the ledger; the release before had
+a lock among collects only.
 
 Command: `python benchmarks/collect_beside.py --collects {options.collects}
 --seeds {options.seeds}`, on {os.cpu_count()} cores that other work shared,
