@@ -23,6 +23,7 @@ _SQLITE = {
     "malformed": AGAIN,
     "not a database": AGAIN,
     "no such table": AGAIN,
+    "no such column": AGAIN,
     "could not decode": AGAIN,
     "is full": "Free disk space, then run the same command again.",
     "i/o error": "Check the disk and its free space, then run the same command again.",
