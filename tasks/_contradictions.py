@@ -13,7 +13,7 @@ from typing import Any
 
 from dft_inputs.status import State
 from dft_inputs.ticket import Ticket, read_ticket
-from structure.errors import CampaignError
+from structure.errors import CampaignError, Rejection
 from tasks._database_errors import AGAIN
 from tasks._energies import FORMATION_ENERGY, HULL_DISTANCE
 from tasks._ledger import Label, Ledger
@@ -50,14 +50,20 @@ def check_jobs(ledger: Ledger, root: Path) -> None:
         if job["state"] == State.INGESTED
     }
     answers: dict[tuple[str, ...], set[tuple[float, str]]] = {}
-    for result in results.values():
+    unread = set()
+    for job in jobs:
+        result = results.get(job["id"])
+        if isinstance(result, Rejection):
+            unread.add((job["formula"], job["recipe"]))
         for label in result.labels if isinstance(result, Result) else ():
             answers.setdefault(_question(label), set()).add((label.value, label.quality))
     for job in jobs:
         wrong = _against_ticket(job, root)
         kept = results.get(job["id"])
         if not wrong and isinstance(kept, Result):
-            wrong = _against_result(job, kept) or _against_labels(job, kept, labels, answers)
+            wrong = _against_result(job, kept)
+            if not wrong and (job["formula"], job["recipe"]) not in unread:
+                wrong = _against_labels(job, kept, labels, answers)
         if wrong:
             raise CampaignError(
                 f"ledger, ticket and result disagree on {wrong} of {job['folder']}",

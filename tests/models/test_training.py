@@ -148,6 +148,17 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         small_fit(tmp_path)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_checkpoint_in_which_a_bit_was_flipped_is_not_gone_on_from(tmp_path, share) -> None:
+    small_fit(tmp_path)
+    path = tmp_path / "fit.pt"
+    content = bytearray(path.read_bytes())
+    content[int(share * len(content))] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ModelError, match="damaged"):
+        small_fit(tmp_path)
+
+
 def test_patience_and_cpu_seconds_end_a_fit_early(tmp_path: Path) -> None:
     impatient = small_fit(tmp_path / "a", steps=100_000, patience=2, probe_every=10)
     assert impatient.stopped_by == "patience"

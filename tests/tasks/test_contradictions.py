@@ -152,3 +152,5 @@ def test_of_two_answers_to_one_question_either_may_count(root):
             label["value"] = 9.5
     (root / "results" / "ffffffff.json").write_text(json.dumps(document))
     checked(root)
+    (root / "results" / "ffffffff.json").unlink()
+    checked(root)
