@@ -128,8 +128,8 @@ def _of_settings(
     fitting = [s for s in symmetry.settings if _keeps_cell(operations_of(s), lattice)]
     if not fitting:
         return _other_cell(symmetry.symbol)
-    if 3 <= number_of(fitting[0]) <= 15:
-        fitting = fitting[:1]  # the unique axis is b where all three could be
+    if symmetry.has_order:
+        fitting = fitting[:1]
     tried = [_tried(sites, lattice, operations_of(s), stated) for s in fitting]
     found = [t for t in tried if not isinstance(t, Rejection)]
     if not found:

@@ -158,27 +158,23 @@ def _written(cell: dict[str, int]) -> str:
 
 
 def confirmed(structure: Structure, stated: Stated) -> bool | None:
-    """Return whether a file's numbers say that a cell is complete; None where it has none.
+    """Return whether a file's formula units and density say that a cell is complete.
 
-    They are the formula units, the density, and a formula that is that of the whole cell. Where two
-    disagree, the one that agrees with the cell counts.
+    None where it has neither, or they disagree.
     """
-    said = (_units_agree(structure, stated), _density_agrees(structure, stated))
-    return True if True in said else False if False in said else None
+    said = {_units_agree(structure, stated), _density_agrees(structure, stated)} - {None}
+    return said.pop() if len(said) == 1 else None
 
 
 def _units_agree(structure: Structure, stated: Stated) -> bool | None:
-    if not stated.formula:
+    """Return whether the cell holds Z formulas; some programs write that of the cell, and Z."""
+    if not stated.formula or stated.units is None:
         return None
     times = len(structure) / sum(stated.amounts.values())
-    cell = structure.composition.get_el_amt_dict()
-    divisor = reduce(gcd, (round(n) for n in cell.values()))
-    is_of_cell = abs(times - 1) < SAME_RATIO and divisor > 1
-    if stated.units is None:
-        return True if is_of_cell else None
-    if is_of_cell:
-        return divisor % stated.units == 0
-    return abs(times / stated.units - 1) < SAME_RATIO
+    if abs(times / stated.units - 1) < SAME_RATIO:
+        return True
+    divisor = reduce(gcd, map(round, structure.composition.get_el_amt_dict().values()))
+    return None if abs(times - 1) < SAME_RATIO and divisor % stated.units == 0 else False
 
 
 def _density_agrees(structure: Structure, stated: Stated) -> bool | None:

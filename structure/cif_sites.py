@@ -24,6 +24,9 @@ SAME_ATOM_A = 0.1
 """Images of one atom closer than this are one: printed digits put it beside its special position
 (chosen: three decimals of a long edge)."""
 
+LONGEST_LABEL = 3
+"""Letters of a label that can be told to begin with an element (chosen: ``SiT``, not ``Label``)."""
+
 FULL = 1e-3
 """How far an occupancy may be from 1 and count as full (chosen)."""
 
@@ -39,8 +42,9 @@ _WITH_HYDROGENS = {"WAT": ("O", 2), "H2O": ("O", 2), "OH2": ("O", 2), "OH": ("O"
 }
 """Types and labels of a site that stands for an atom and its hydrogens."""
 
-_OTHER_TYPES = {"D": "H", "T": "H", "OW": "O", "HW": "H", "SIVA": "Si", "CVAL": "C", "HISO": "H"}
-"""Types that are no element symbols: isotopes, water, names of scattering factors."""
+_OTHER_TYPES = {"D": "H", "OW": "O", "HW": "H", "SIVA": "Si", "CVAL": "C", "HISO": "H"}
+"""Types that are no element symbols: deuterium, water, names of scattering factors. T is a
+tetrahedral site of a zeolite rather than tritium."""
 
 _VACANT = ("VA", "VAC")
 
@@ -189,9 +193,11 @@ def _of_label(label: str, stated: frozenset[str] | None) -> tuple[str | None, in
         return group[0], 0 if stated else group[1]
     if word.upper() == "OW" and stated is None:
         return _WITH_HYDROGENS["WAT"]
-    both = ("H" if p in ("D", "T") else p for p in (word[:2].title(), word[:1].upper()))
+    both = ("H" if p == "D" else p for p in (word[:2].title(), word[:1].upper()))
     possible = list(dict.fromkeys(p for p in both if p in INDEX))
     named = [p for p in possible if stated and p in stated]
+    if stated is None and len(word) > LONGEST_LABEL:
+        return None, 0
     if len(named) == 1 or len(possible) == 1:
         return (named or possible)[0], 0
     reads_as_two = word[:1].isupper() and word[1:2].islower()

@@ -52,6 +52,8 @@ _WITHOUT_E = {
 }
 """Symbols from before the glide plane e, for the axes of `_AXES` (International Tables A)."""
 
+_BY_NUMBER = "number "
+
 _AXES = ("", "ba-c", "cab", "-cba", "bca", "a-cb")
 
 
@@ -77,9 +79,11 @@ class Symmetry:
     listed : Operations or None
         As the file lists them.
     settings : tuple of int
-        Hall numbers the symbol can mean, the usual one first; empty without a symbol.
+        Hall numbers the symbol or the number can mean; empty without either.
     symbol : str
         As the file writes it; empty where it says nothing.
+    has_order : bool
+        Whether a setting with another unique axis counts only if the first does not fit the cell.
     refused : Rejection or None
         Why the symbol means nothing; counts where no operations are listed.
     """
@@ -87,6 +91,7 @@ class Symmetry:
     listed: Operations | None
     settings: tuple[int, ...]
     symbol: str
+    has_order: bool = False
     refused: Rejection | None = None
 
 
@@ -110,8 +115,9 @@ def symmetry_of(block: Block) -> Symmetry | Rejection:
         )
     symbol, found = _named(block)
     if isinstance(found, Rejection):
-        return Symmetry(listed, (), symbol, found)
-    return Symmetry(listed, found, symbol)
+        return Symmetry(listed, (), symbol, refused=found)
+    is_monoclinic = bool(found) and 3 <= number_of(found[0]) <= 15
+    return Symmetry(listed, found, symbol, is_monoclinic and not symbol.startswith(_BY_NUMBER))
 
 
 def operations_of(setting: int) -> Operations:
@@ -230,8 +236,8 @@ def _named(block: Block) -> tuple[str, tuple[int, ...] | Rejection]:
         why = f"the space group symbol {said[-1]!r} is not understood"
         return said[-1], Rejection("cif-symmetry", why)
     if number:
-        said.append(f"number {number}")
-        understood.append(usual_settings().get(number, ()))
+        said.append(f"{_BY_NUMBER}{number}")
+        understood.append(tuple(s for s in SETTINGS if str(number_of(s)) == number))
         if not understood[-1]:
             why = f"there is no space group of number {number}"
             return number, Rejection("cif-symmetry", why)
@@ -291,17 +297,6 @@ def hall_numbers() -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for setting in SETTINGS:
         found.setdefault(_bare(_kind(setting).hall_symbol), (setting,))
-    return found
-
-
-@cache
-def usual_settings() -> dict[str, tuple[int, ...]]:
-    """Return the settings a bare number means: those that differ in the origin or by H and R."""
-    found: dict[str, tuple[int, ...]] = {}
-    for setting in SETTINGS:
-        if choice_of(setting) in ("", "1", "2", "H", "R", "b", "b1"):
-            number = str(number_of(setting))
-            found[number] = (*found.get(number, ()), setting)
     return found
 
 

@@ -106,7 +106,7 @@ def _properties(
             )
         return {}, []
     table = read_source(folder / properties, {"id": columns.get("id", "id"), **wanted})
-    refused = list(table.rejections)
+    refused = [(record, f"{properties}: {text}", why) for record, text, why in table.rejections]
     rows: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     meant = _meant(names)
     for place, record in enumerate(table.records):

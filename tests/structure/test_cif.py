@@ -10,7 +10,7 @@ from pymatgen.io.cif import CifWriter
 from structure.cif import read_cif
 from structure.cif_symmetry import SETTINGS, choice_of, number_of, operations_of, settings_of
 from structure.errors import Rejection
-from tests.structure.cifs import COLUMNS, CUBE, ROCKSALT, cif
+from tests.structure.cifs import COLUMNS, ROCKSALT, cif
 
 ELEMENTS = ["Na", "Cl", "Fe", "O", "Si", "H", "Ca", "C", "Co", "Ho"]
 
@@ -161,9 +161,17 @@ def test_without_symmetry_the_atoms_must_be_known_to_be_the_whole_cell():
     assert isinstance(whole, Structure) and len(whole) == 2
     by_density = only(cif(formula="Mg O", more={"_exptl_crystal_density_diffrn": 0.903}))
     assert isinstance(by_density, Structure)
-    eight = [("Mg", "Mg", *p) for p in ((0, 0, 0), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5))]
-    eight += [("O", "O", *p) for p in ((0.5, 0, 0), (0, 0.5, 0), (0, 0, 0.5), (0.5, 0.5, 0.5))]
-    assert formula(cif(eight, formula="Mg4 O4")) == "Mg4O4"
+    assert refused(cif(formula="Mg2 O2", units=2)).code == "cif-formula"
+
+
+def test_a_number_alone_is_enough_only_where_its_settings_agree():
+    by_number = {"_space_group_IT_number": 225}
+    assert formula(cif(formula="Mg O", more=by_number)) == "Mg4O4"
+    atoms = [("Ga1", "Ga", 0, 0.15, 0.08)]
+    text = cif(
+        atoms, (4.5, 7.7, 4.6, 90, 90, 90), formula="Ga", more={"_space_group_IT_number": 64}
+    )
+    assert "axes open" in refused(text).sentence
 
 
 def test_a_cell_that_the_file_calls_another_size_is_turned_down():
@@ -338,7 +346,9 @@ def test_labels_without_types_are_told_apart_by_the_formula(labels, own, read):
     assert formula(cif(atoms, group="P 1", formula=own, columns=LABELS)) == read
 
 
-@pytest.mark.parametrize("label", ["CA1", "HO1", "OH1", "Wat1", "Ow1", "Va1", "M1", "X", "na1"])
+@pytest.mark.parametrize(
+    "label", ["CA1", "HO1", "OH1", "Wat1", "Ow1", "Va1", "M1", "X", "na1", "Label"]
+)
 def test_a_label_that_can_be_read_in_two_ways_is_not_read_without_a_formula(label):
     atoms = [(label, 0, 0, 0), ("F1", 0.5, 0.5, 0.5)]
     assert refused(cif(atoms, group="P 1", columns=LABELS)).code in ("element", "cif-formula")
@@ -446,7 +456,3 @@ def test_lines_lost_from_a_file_never_make_another_compound(number, edges, angle
     for _, found in read_cif(text):
         if isinstance(found, Structure):
             assert found.composition.reduced_formula == structure.composition.reduced_formula
-
-
-def test_the_cube_of_the_tests_is_one():
-    assert CUBE[:3] == (4.2,) * 3

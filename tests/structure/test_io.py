@@ -15,9 +15,11 @@ from structure.io import (
     grouped,
     poscar_text,
     read_structure,
+    read_structures,
     structure_from_json,
     structure_json,
 )
+from tests.structure.cifs import cif
 
 GOLDEN = Path(__file__).parent / "golden"
 VASPRUN = """<?xml version="1.0" encoding="ISO-8859-1"?><modeling><generator>"""
@@ -91,6 +93,41 @@ def test_a_compressed_file_reads_like_a_plain_one(tmp_path: Path, mixed_up: Stru
     with gzip.open(tmp_path / "x.cif.gz", "wt") as out:
         out.write(cif_text(mixed_up))
     assert len(read_structure(tmp_path / "x.cif.gz")) == 5
+
+
+@pytest.mark.parametrize("name", ["x.CIF", "x.Cif.GZ", "X.cif.gz"])
+def test_endings_are_read_in_any_case(tmp_path: Path, name: str, mixed_up: Structure) -> None:
+    text = cif_text(mixed_up).encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.lower().endswith("gz") else text)
+    assert len(read_structure(tmp_path / name)) == 5
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig", "utf-16"])
+def test_an_authors_name_in_another_code_is_no_obstacle(
+    tmp_path: Path, encoding: str, mixed_up: Structure
+) -> None:
+    text = f"# Müller\n{cif_text(mixed_up)}_publ_author_name 'Müller, J.'\n"
+    (tmp_path / "x.cif").write_bytes(text.encode(encoding))
+    assert len(read_structure(tmp_path / "x.cif")) == 5
+
+
+def test_a_file_of_several_blocks_gives_a_structure_for_each(tmp_path: Path) -> None:
+    blocks = cif(group="F m -3 m", name="a") + cif(group="F m -3 m", name="a")
+    (tmp_path / "x.cif").write_text(blocks + cif(group="nonsense", name="b"))
+    found = dict(read_structures(tmp_path / "x.cif"))
+    assert list(found) == ["x.cif#a", "x.cif#a-2", "x.cif#b"]
+    assert len(found["x.cif#a"]) == len(found["x.cif#a-2"]) == 8
+    assert found["x.cif#b"].code == "cif-symmetry"
+    assert found["x.cif#b"].sentence.startswith("x.cif#b: ")
+    why = read_structure(tmp_path / "x.cif")
+    assert why.code == "cif" and "x.cif#a-2" in why.sentence
+
+
+def test_a_poscar_without_symbols_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "POSCAR").write_text("salt\n1\n5 0 0\n0 5 0\n0 0 5\n1 1\nDirect\n0 0 0\n.5 .5 .5\n")
+    why = read_structure(tmp_path / "POSCAR")
+    assert why.code == "poscar"
+    assert "names no elements" in why.sentence
 
 
 @pytest.mark.parametrize(
