@@ -44,6 +44,7 @@ def read_poscar(text: str) -> Structure | Rejection:
     lines = text.split("\n")
     if len(lines) <= SYMBOLS_LINE or not lines[SYMBOLS_LINE].split():
         raise ValueError("it ends before its atoms")
+    lines[SYMBOLS_LINE:] = [re.split("[!#]", line)[0] for line in lines[SYMBOLS_LINE:]]
     place = SYMBOLS_LINE
     while place < len(lines) and not _are_numbers(lines[place]):
         lines[place] = " ".join(map(_element, lines[place].split()))
@@ -52,11 +53,11 @@ def read_poscar(text: str) -> Structure | Rejection:
         return Poscar.from_str("\n".join(lines)).structure
     numbers = lines[SYMBOLS_LINE].split()
     if _named_behind(lines, sum(map(int, numbers))):
-        return Poscar.from_str(text).structure
+        return Poscar.from_str("\n".join(lines)).structure
     named = _named_in(lines[0], numbers)
     if not named:
         return Rejection("poscar", "names no elements; in the layout of VASP 4 only a POTCAR does")
-    return Poscar.from_str(text, default_names=named).structure
+    return Poscar.from_str("\n".join(lines), default_names=named).structure
 
 
 def _are_numbers(line: str) -> bool:

@@ -70,6 +70,12 @@ def test_symbols_that_are_no_elements_are_refused_by_name(symbols):
         read_poscar(poscar(symbols=symbols))
 
 
+@pytest.mark.parametrize("mark", ["!", "#"])
+def test_remarks_behind_symbols_and_numbers_are_no_part_of_them(mark):
+    text = poscar(symbols=f"Na Cl {mark} salt", numbers=f"1 1 {mark} one of each")
+    assert elements(text) == ["Na", "Cl"]
+
+
 def test_symbols_on_several_lines_are_read():
     text = poscar(symbols="Na\nCl", numbers="1\n1")
     assert elements(text) == ["Na", "Cl"]
