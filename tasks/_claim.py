@@ -157,14 +157,15 @@ class Hold:
         CampaignError
             If the server cannot be reached, or another run came in between.
         """
-        if self._connection is None:
+        if self._place.file is not None:
             return
         with self._one_at_a_time:
-            try:
-                self._connection.execute(sa.select(1))
-                return
-            except CampaignError:
-                self.release()
+            if self._connection is not None:
+                try:
+                    self._connection.execute(sa.select(1))
+                    return
+                except CampaignError:
+                    self.release()
             if self._taken():
                 assert self._connection is not None
                 query = sa.select(FACTS.c.value).where(FACTS.c.name == "turn")

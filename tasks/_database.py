@@ -107,7 +107,7 @@ def parsed(named: str) -> sa.URL:
     try:
         url = sa.make_url(with_variables(named))
         backend, _, driver = url.drivername.partition("+")
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:
         raise ConfigError(
             "the ledger's place is no database URL",
             where="ledger",
@@ -210,18 +210,21 @@ def _postgres_engine(place: Place, reading: bool) -> sa.Engine:
             execution_options=options,
         )
     except ImportError as error:
-        driver = place.url.get_driver_name()
-        libpq = "no pq wrapper" in str(error)
-        raise ConfigError(
-            f"the driver {driver} finds no library libpq"
-            if libpq
-            else f"the driver {driver}, which the ledger's PostgreSQL server needs, is missing",
-            where="ledger",
-            fix="Install Debian's package libpq5, or run `pip install 'psycopg[binary]'`."
-            if libpq
-            else "Run `pip install 'agd-pipeline[postgres]'`, in a checkout "
-            "`pip install -e '.[postgres]' -c constraints.txt`.",
-        ) from error
+        raise _without_driver(place.url.get_driver_name(), error) from error
+
+
+def _without_driver(driver: str, error: ImportError) -> ConfigError:
+    """Return what to say where PostgreSQL's driver does not load."""
+    if "no pq wrapper" in str(error):
+        what = f"the driver {driver} of the ledger's PostgreSQL server finds no library libpq"
+        fix = "Install Debian's package libpq5, or run `pip install 'psycopg[binary]'`."
+    else:
+        what = f"the driver {driver} of the ledger's PostgreSQL server is not installed"
+        fix = (
+            "Run `pip install 'agd-pipeline[postgres]'`; in a checkout "
+            "`pip install -e '.[postgres]' -c constraints.txt`."
+        )
+    return ConfigError(what, where="ledger", fix=fix)
 
 
 TRACES = ("campaign.log", "ledger.turn", "ingest", "oracle", "train", "models", "explore", "sample",

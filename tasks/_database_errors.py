@@ -28,7 +28,7 @@ _SQLITE = {
     "is full": "Free disk space, then run the same command again.",
     "i/o error": "Check the disk and its free space, then run the same command again.",
     "readonly": "Correct the permissions of the file and its folder, then run it again.",
-    "unable to open": "Correct the permissions of the file and its folder, then run it again.",
+    "unable to open": "Make its folder, or correct its permissions, then run it again.",
     "is locked": "Wait until the program that has it open ends, then run the same command again.",
 }
 """What to do, by a part of SQLite's message."""
@@ -51,15 +51,16 @@ _POSTGRES = {
     "permission denied": _RIGHTS,
     "must be owner": _RIGHTS,
     "the database system is": "Wait until the server has started, then run the same command again.",
+    "read-only transaction": "Name the server that may be written to, not its standby.",
+    "too many": "Wait until others end, or let the server admit more connections.",
+    "no space left": "Free disk space on the server, then run the same command again.",
+    "invalid ": "Correct what follows the question mark in setting 'ledger'.",
     'role "': _ACCESS,
     'database "': "Make it with `createdb -E UTF8 -T template0 NAME`, or correct its name in "
     "setting 'ledger'.",
     'relation "': "Restore the schema from a dump; or take the job directories back in with "
     "`agd collect DIR --rebuild`, and repeat the campaign's `agd run` command, which does the rest "
     "again.",
-    "read-only transaction": "Name the server that may be written to, not its standby.",
-    "too many": "Wait until others end, or let the server admit more connections.",
-    "no space left": "Free disk space on the server, then run the same command again.",
     "connection": _START,
     "could not translate": _START,
     "failed to resolve": _START,
@@ -75,12 +76,15 @@ def refuse_unusable(place: str) -> Callable[[sa.engine.ExceptionContext], None]:
     """Return a listener that raises what a database of `place` says as a `CampaignError`."""
 
     def refuse(context: sa.engine.ExceptionContext) -> None:
+        if context.is_pre_ping:
+            return  # a connection that has ended is made anew
         error = context.original_exception
         if context.dialect.name == "sqlite":
             message = str(error)
             fix = _fitting(_SQLITE, message)
         else:
-            message = " ".join(str(error).split())
+            told = getattr(getattr(error, "diag", None), "message_primary", None)
+            message = " ".join((told or str(error)).split())
             fix = _of_postgres(error, message, context.is_disconnect)
         if fix is not None:
             raise CampaignError(
@@ -99,5 +103,5 @@ def _of_postgres(error: BaseException, message: str, disconnected: bool) -> str 
     if not isinstance(error, Exception) or state[:2] in _OURS:
         return None
     if disconnected:
-        return "Start the server again, then run the same command: it goes on from here."
+        return "See that the server is up, then run the same command: it goes on from here."
     return _fitting(_POSTGRES, message) or "Ask the server's administrator, then run it again."

@@ -112,8 +112,8 @@ class Candidate(BaseModel):
         )
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _now(exactly: bool = False) -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds" if exactly else "seconds")
 
 
 class Ledger:
@@ -228,7 +228,7 @@ class Ledger:
             "part": part,
             "output": output,
             "seconds": seconds,
-            "finished_at": _now(),
+            "finished_at": _now(exactly=True),
         }
         with self._change() as connection:
             insert_ignore(connection, STAGES, [row])

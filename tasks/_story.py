@@ -16,7 +16,7 @@ import numpy as np
 from structure.composition import formulas_of, keys_of, parse_formulas
 from structure.errors import DataError
 from structure.validity import explain
-from tasks._handles import Handle, read_table
+from tasks._handles import Handle
 from tasks._ledger import Ledger
 from tasks._oracles import SEARCH
 from tasks._reading import read_ledger
@@ -101,15 +101,26 @@ class _Row(dict[str, Any]):
 
 
 def _rows_in(root: Path, handle: Handle, name: str, key: int) -> list[_Row]:
-    """Return the rows of a composition; a table of drawn rows, without key or name, has none."""
-    columns, _ = read_table(root, handle)
-    if "key" in columns:
-        found = np.flatnonzero(columns["key"] == np.uint64(key))
-    elif "formula" in columns:
-        found = np.flatnonzero(columns["formula"] == name)
-    else:
-        return []
-    return [_Row({column: values[i] for column, values in columns.items()}) for i in found]
+    """Return the rows of a composition; a table of drawn rows, without key or name, has none.
+
+    One column is in memory at a time: tables of large campaigns hold a million rows.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    rows: list[_Row] = []
+    with pq.ParquetFile(handle.open_in(root)) as file:
+        names = file.schema_arrow.names
+        wanted = {"key": key, "formula": name}
+        by = next((column for column in wanted if column in names), "")
+        for group in range(file.num_row_groups if by else 0):
+            column = file.read_row_group(group, columns=[by])[by]
+            found = pc.indices_nonzero(pc.equal(column, pa.scalar(wanted[by], column.type)))
+            told = [n for n in names if n not in _LONG] if len(found) else []
+            values = {n: file.read_row_group(group, columns=[n])[n].take(found) for n in told}
+            rows += [_Row({n: values[n][i].as_py() for n in told}) for i in range(len(found))]
+    return rows
 
 
 def _screened(drawn: list[tuple[str, str, _Row]]) -> str:
@@ -150,7 +161,7 @@ def _filtered(row: _Row) -> str:
 def _plainly(row: _Row) -> str:
     facts = []
     for name, value in row.items():
-        if name in _LONG or value is None or isinstance(value, np.ndarray):
+        if name in _LONG or value is None or isinstance(value, list):
             continue
         text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
         facts.append(text if name == "sentence" else f"{name} {text}")
