@@ -200,11 +200,16 @@ def report(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    about: Annotated[
+        str | None,
+        typer.Argument(help="A campaign directory or a configuration, to open its ledger too."),
+    ] = None,
+) -> None:
     """Check this environment and say what to do about what is missing."""
     from flows.doctor import diagnose
 
-    raise typer.Exit(diagnose(typer.echo))
+    raise typer.Exit(diagnose(typer.echo, about))
 
 
 @app.callback()

@@ -1,7 +1,8 @@
 """``agd doctor``: finds out why a campaign would not run here, before it is started.
 
-In: this environment and the current directory. Out: one line a check, each with what to do about
-it. Nothing is changed and nothing is fetched.
+In: this environment and the current directory; a configuration or a campaign whose ledger is to be
+opened too. Out: one line a check, each with what to do about it. Nothing is changed and nothing is
+fetched.
 """
 
 from __future__ import annotations
@@ -46,8 +47,14 @@ class Check:
     fix: str = ""
 
 
-def checks() -> Iterator[Check]:
-    """Yield every check as it is made, the quick ones first."""
+def checks(about: str | None = None) -> Iterator[Check]:
+    """Yield every check as it is made, the quick ones first.
+
+    Parameters
+    ----------
+    about : str, optional
+        Configuration or campaign directory whose ledger is opened.
+    """
     for check in (
         python_version,
         own_packages,
@@ -63,6 +70,8 @@ def checks() -> Iterator[Check]:
         gpaw_program,
     ):
         yield check()
+    if about is not None:
+        yield ledger_of(about)
 
 
 def python_version() -> Check:
@@ -242,6 +251,23 @@ def gpaw_program() -> Check:
     )
 
 
+def ledger_of(about: str) -> Check:
+    """Open the ledger of a campaign, or the database that a configuration names for one."""
+    from flows.config import load_config
+    from tasks._trial import try_campaign, try_setting
+
+    try:
+        if Path(about).is_dir():
+            return Check("ledger", "ok", try_campaign(Path(about)))
+        named = load_config(about).ledger
+        if named is None:
+            return Check("ledger", "ok", f"{about} keeps it in the campaign directory")
+        return Check("ledger", "ok", try_setting(named))
+    except AgdError as error:
+        place = f" ({error.where})" if error.where else ""
+        return Check("ledger", "fault", f"{error.what}{place}", error.fix or "")
+
+
 def _python(code: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "DO_NOT_TRACK": "1"}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
@@ -258,11 +284,11 @@ def _last_line(text: str) -> str:
     return text.strip().splitlines()[-1] if text.strip() else "it ended without a word"
 
 
-def diagnose(say: Callable[[str], None]) -> int:
-    """Print every check; return 1 if one found a fault, else 0."""
+def diagnose(say: Callable[[str], None], about: str | None = None) -> int:
+    """Print every check; return 1 if one found a fault, else 0. See `checks` for `about`."""
     marks = {"ok": "  ok   ", "note": " note  ", "fault": " FAULT "}
     faults = 0
-    for check in checks():
+    for check in checks(about):
         faults += check.verdict == "fault"
         say(f"{marks[check.verdict]} {check.name}: {check.found}")
         if check.fix:

@@ -62,7 +62,9 @@ def check_owner(root: Path, ledger: Ledger) -> None:
         raise CampaignError(
             "the ledger belongs to another campaign",
             where=str(ledger.place),
-            fix="Give this campaign a database of its own in setting 'ledger', in a new directory.",
+            fix="Restore the ledger.sqlite that was made with this campaign.json."
+            if ledger.place.inside
+            else "Give this campaign a database of its own in setting 'ledger'.",
         )
     last = ledger.fact("turn")
     if last is not None and last not in _turns(root):

@@ -245,7 +245,7 @@ def test_the_doctor_ends_with_status_one_on_a_fault(monkeypatch):
 
     said: list[str] = []
     fault = doctor.Check("disk", "fault", "full", "Free some.")
-    monkeypatch.setattr(doctor, "checks", lambda: iter([fault]))
+    monkeypatch.setattr(doctor, "checks", lambda about: iter([fault]))
     assert doctor.diagnose(said.append) == 1
     assert any("Free some." in line for line in said)
 
