@@ -36,6 +36,7 @@ COLUMNS = {
     "formation_energy_eV_per_atom": "formation energy (eV/atom)",
     "generator": "found by",
     "template_formula": "template",
+    "emd": "distance to the template",
     "spacegroup": "space group",
 }
 """Columns of ``report/candidates.csv`` that the table shows, with their heads."""

@@ -25,6 +25,21 @@ MINIMUM_RATIO = 0.70
 """Chosen: least distance between two atoms over the sum of their covalent radii. 99.7 % of
 Materials Project structures keep it (docs/results/substitution.md)."""
 
+MAXIMUM_EMD = 5.0
+"""Chosen: farthest template, in places on the modified Pettifor scale. Of known compounds predicted
+from templates 4 to 5 away, volumes inside `VOLUME_SCALES`, three in four get a volume within 20 %
+and 28 % the right structure; farther away two in three or fewer (docs/results/substitution.md)."""
+
+FAR_EMD = 2.0
+"""Chosen: beyond it little more than one known compound in three gets the right structure, so that
+reports warn."""
+
+VOLUME_SCALES = (0.75, 1.35)
+"""Chosen: least and greatest volume over the template's. Outside, the rule of radii overshoots:
+cells are compressed or blown up (docs/results/substitution.md)."""
+
+ANY_VOLUME = (0.0, float("inf"))
+
 _NEIGHBOUR_CUTOFF = 4.5  # Å; at MINIMUM_RATIO the two largest atoms (Fr, Cs) are 3.6 Å apart
 
 
@@ -101,8 +116,33 @@ def assign(template_counts: np.ndarray, counts_row: np.ndarray) -> dict[int, int
     return chosen
 
 
+def volume_scales(template_counts: np.ndarray, counts_row: np.ndarray) -> np.ndarray:
+    """Return by what a composition changes the volume of templates of its stoichiometry.
+
+    Parameters
+    ----------
+    template_counts : ndarray of int, shape (n, 103)
+    counts_row : ndarray of int, shape (103,)
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Cube of the ratio of mean covalent radii, as in `substitute`; NaN beyond Cm.
+    """
+    every = np.vstack([counts_row[None], template_counts]).astype(np.float64)
+    radii = covalent_radii()
+    unknown = np.isnan(radii)
+    means = every @ np.where(unknown, 0.0, radii) / every.sum(axis=1)
+    means[(every[:, unknown] > 0).any(axis=1)] = np.nan
+    return (means[0] / means[1:]) ** 3
+
+
 def substitute(
-    template: Structure, counts_row: np.ndarray, *, minimum_ratio: float = MINIMUM_RATIO
+    template: Structure,
+    counts_row: np.ndarray,
+    *,
+    minimum_ratio: float = MINIMUM_RATIO,
+    volume_limits: tuple[float, float] = VOLUME_SCALES,
 ) -> Substituted | Rejection:
     """Give a template the elements of a candidate.
 
@@ -117,12 +157,15 @@ def substitute(
     counts_row : ndarray of int, shape (103,)
     minimum_ratio : float, optional
         See `MINIMUM_RATIO`.
+    volume_limits : (float, float), optional
+        Least and greatest volume over the template's; see `VOLUME_SCALES`.
 
     Returns
     -------
     Substituted or Rejection
         Codes: ``stoichiometry`` (the template has another), ``radius`` (an element beyond Cm),
-        ``too-close`` (two atoms nearer than the limit).
+        ``volume-scale`` (the volume would change too much), ``too-close`` (two atoms nearer than
+        the limit).
     """
     columns = np.array([INDEX[site.specie.symbol] for site in template], dtype=np.intp)
     counts = np.bincount(columns, minlength=N_ELEMENTS)
@@ -139,6 +182,13 @@ def substitute(
             return Rejection("radius", f"{formula}: {ELEMENTS[column]} has no covalent radius")
     replaced = np.array([chosen[c] for c in columns.tolist()], dtype=np.intp)
     scale = float((radii[replaced].mean() / radii[columns].mean()) ** 3)
+    if not volume_limits[0] <= scale <= volume_limits[1]:
+        return Rejection(
+            "volume-scale",
+            f"{formula} in the structure of {template.composition.reduced_formula} would have "
+            f"{scale:.2f} of its volume; the limits are {volume_limits[0]:g} and "
+            f"{volume_limits[1]:g}",
+        )
     structure = _rebuilt(template, replaced, scale)
     ratio, pair = closest(structure)
     if ratio < minimum_ratio:

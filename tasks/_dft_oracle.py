@@ -25,7 +25,7 @@ from dft_inputs.gpaw import DEFAULT_PYTHON, PYTHON_VARIABLE, available, interpre
 from dft_inputs.jobs import can_calculate, prepare_job
 from dft_inputs.scheduler import ClusterSettings
 from dft_inputs.status import State
-from structure.composition import anonymous_formulas, formulas_of
+from structure.composition import formulas_of
 from structure.elements import ELEMENTS
 from structure.errors import ConfigError, Rejection
 from tasks import _here
@@ -40,7 +40,13 @@ from tasks._job_lock import jobs_to_itself
 from tasks._ledger import Label, Origin
 from tasks._oracles import PROPERTY, Answer, Asked
 from tasks._reading import read_ledger
-from tasks._structures import Placed, campaign_library, first_usable, usable_templates
+from tasks._structures import (
+    Placed,
+    campaign_library,
+    first_usable,
+    usable_templates,
+    within_limits,
+)
 from tasks._surroundings import of_others
 
 if TYPE_CHECKING:
@@ -97,12 +103,11 @@ class DFTOracle:
         self._start_after = 0.0
 
     def accepts(self, counts: np.ndarray) -> np.ndarray:
-        """Return what has a template of its stoichiometry and elements the recipe can calculate."""
-        if not len(counts):
-            return np.zeros(0, dtype=bool)
-        stoichiometries = set(self._library.anonymous)
-        placed = [name in stoichiometries for name in anonymous_formulas(counts)]
-        return np.array(placed) & ~(counts[:, ~self._calculable] > 0).any(axis=1)
+        """Return what the recipe has all elements for and a template within the limits."""
+        able = np.flatnonzero(~np.any(counts[:, ~self._calculable] > 0, axis=1))
+        accepted = np.zeros(len(counts), dtype=bool)
+        accepted[able] = within_limits(self._library, counts[able], self._structures)
+        return accepted
 
     def room(self) -> int | None:
         """Return how many more calculations the night's core-hours allow.

@@ -14,6 +14,7 @@ from dft_inputs.recipe import Recipe
 from dft_inputs.recipes import RECIPES
 from dft_inputs.scheduler import ClusterSettings
 from structure.errors import ConfigError
+from structure.substitution import MAXIMUM_EMD, VOLUME_SCALES
 from tasks._structures import StructureConfig
 
 Engine = Literal["vasp", "gpaw"]
@@ -37,7 +38,7 @@ class DFTOracleConfig(BaseModel):
         Optional steps of the recipe to include.
     cluster : ClusterSettings
         First contents of ``cluster.env`` of every batch.
-    neighbours, minimum_ratio
+    neighbours, minimum_ratio, maximum_emd, minimum_volume_scale, maximum_volume_scale
         As in the template stage (`tasks._structures.StructureConfig`).
     maximum_sites : int or None
         Largest template; None: 80 for VASP, 10 for GPAW.
@@ -61,6 +62,9 @@ class DFTOracleConfig(BaseModel):
     cluster: ClusterSettings = ClusterSettings()
     neighbours: int = Field(default=10, ge=1)
     minimum_ratio: float = Field(default=0.70, gt=0, lt=2)
+    maximum_emd: float = Field(default=MAXIMUM_EMD, ge=0)
+    minimum_volume_scale: float = Field(default=VOLUME_SCALES[0], gt=0, le=1)
+    maximum_volume_scale: float = Field(default=VOLUME_SCALES[1], ge=1)
     maximum_sites: int | None = Field(default=None, ge=1)
     submit: Literal["by-hand", "here"] = "by-hand"
     wait_h: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -102,5 +106,8 @@ class DFTOracleConfig(BaseModel):
         return StructureConfig(
             neighbours=self.neighbours,
             minimum_ratio=self.minimum_ratio,
+            maximum_emd=self.maximum_emd,
+            minimum_volume_scale=self.minimum_volume_scale,
+            maximum_volume_scale=self.maximum_volume_scale,
             maximum_sites=self.maximum_sites or SITES_OF[engine],
         )

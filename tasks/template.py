@@ -66,8 +66,9 @@ def assign_templates(
     Returns
     -------
     Templated
-        Rejection codes: ``no-template`` (no template has the stoichiometry), and those of
-        `structure.substitution.substitute` where every template tried failed.
+        Rejection codes: ``no-template`` (no template has the stoichiometry), ``far-template`` (the
+        nearest is too far), and those of `structure.substitution.substitute` where every template
+        tried failed.
     """
 
     def build() -> Templated:

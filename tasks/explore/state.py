@@ -16,7 +16,7 @@ import numpy as np
 from models.latent_pool import SOURCES
 from models.latent_search import LatentSearch
 from models.surrogate_inputs import StandardDescriptors
-from structure.composition import formulas_of, keys_of
+from structure.composition import N_ELEMENTS, formulas_of, keys_of
 from structure.errors import DataError
 from tasks._campaign import Campaign
 from tasks._handles import Handle, Window, read_table
@@ -131,6 +131,14 @@ class Rows:
             columns[SIGMA],
             columns["utility"],
         )
+
+    @classmethod
+    def none(cls, dimensions: int) -> Rows:
+        """Return no rows: a search that had no room for a single question."""
+        nothing = np.zeros(0)
+        counts = np.zeros((0, N_ELEMENTS), dtype=np.int16)
+        latents = np.zeros((0, dimensions), dtype=np.float32)
+        return cls(np.zeros(0, np.int8), [], [], latents, counts, nothing, nothing, nothing)
 
     @classmethod
     def joined(cls, parts: list[Rows]) -> Rows:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from models.latent_pool import SOURCES
 from structure.composition import keys_of
 from structure.files import write_json
 from tasks._handles import Handle, handle_for, write_table
@@ -49,7 +50,7 @@ def write_summary(
     """
     campaign, config = setting.campaign, setting.config
     parts = [Rows.read(campaign, output.table, setting.space.box.shape[1]) for output in done]
-    rows = Rows.joined(parts)
+    rows = Rows.joined(parts) if parts else Rows.none(setting.space.box.shape[1])
     number = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])
     statuses = np.array(rows.statuses, dtype=object)
     answered = np.isin(keys_of(rows.counts), keys_of(rows.counts[statuses != "pending"]))
@@ -60,11 +61,16 @@ def write_summary(
     visited = write_table(campaign.root, path, columns, "visited", counts=rows.counts)
     gaps = rows.gaps[statuses == "labelled"]
     tallies = {
-        source: sum((output.tallies[source] for output in done), Tally())
-        for source in done[0].tallies
+        source: sum((output.tallies[source] for output in done), Tally()) for source in SOURCES
     }
     summary = {
         "backend": config.backend,
+        "surrogate_inputs": config.surrogate_inputs,
+        "decode_first": config.decode_first,
+        "chemistry": config.chemistry,
+        "pool_size": config.pool_size,
+        "shares": config.shares.model_dump(),
+        "batch": config.batch,
         "acquisition": config.acquisition,
         "kappa": config.kappa,
         "initial": {"used": n_initial, "not_encodable": state.dropped},

@@ -97,6 +97,7 @@ CSV_COLUMNS = (
     "emd",
     "spacegroup",
     "n_sites",
+    "volume_scale",
 )
 
 

@@ -152,7 +152,10 @@ def search_trace(
     axes.set_ylabel("band gap label / eV", fontsize=9)
     axes.grid(axis="y", color=GRID, lw=0.7)
     axes.set_axisbelow(True)
-    axes.legend(fontsize=8, frameon=False, ncols=6, loc="upper center", bbox_to_anchor=(0.5, 1.16))
+    if len(gaps):
+        axes.legend(
+            fontsize=8, frameon=False, ncols=6, loc="upper center", bbox_to_anchor=(0.5, 1.16)
+        )
     return svg_text(figure, "Search trace")
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.report import figures
+from structure.substitution import FAR_EMD
+from tasks.report import figures, search_words
 from tasks.report.composition_map import tsne_points
 from tasks.report.contents import Contents
 
@@ -39,7 +40,10 @@ def render(contents: Contents, config: ReportConfig, seed: int) -> str:
         rows=_rows(contents, config.candidates),
         figure=_figures(contents, config, seed),
         window_text=_window_text(window.minimum_eV, window.maximum_eV),
-        search_rows=_search_rows(contents),
+        search_text=search_words.paragraph(contents.search),
+        search_rows=search_words.source_rows(contents.search),
+        far=int((contents.survivors["emd"] > FAR_EMD).sum()) if len(contents.survivors) else 0,
+        far_emd=FAR_EMD,
         validity_rows=_validity_rows(contents.funnel.get("validity", {})),
         initial_by_model=set(contents.origins) == {"ml"},
         search_by_model="ml" in contents.answered_by,
@@ -142,6 +146,8 @@ def _rows(contents: Contents, limit: int) -> list[dict[str, Any]]:
                 "template_formula": str(table["template_formula"][i]),
                 "template_id": str(table["template_id"][i]),
                 "emd": float(table["emd"][i]),
+                "far": float(table["emd"][i]) > FAR_EMD,
+                "volume_scale": float(table["volume_scale"][i]),
                 "spacegroup": int(table["spacegroup"][i]),
                 "sites": int(table["n_sites"][i]),
                 "generator": str(table["generator"][i]),
@@ -152,21 +158,6 @@ def _rows(contents: Contents, limit: int) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _search_rows(contents: Contents) -> list[tuple[str, int, float, float, float, int]]:
-    """Return, by source: proposed, shares that decode, are valid and are new; labels asked for."""
-    return [
-        (
-            source,
-            int(tally["decoded"]),
-            float(tally["fraction_decodable"]),
-            float(tally["fraction_valid"]),
-            float(tally["fraction_new"]),
-            int(tally["suggested"]),
-        )
-        for source, tally in sorted(contents.search.get("sources", {}).items())
-    ]
 
 
 _RULE_NAMES = {

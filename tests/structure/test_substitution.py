@@ -15,12 +15,14 @@ from structure.emd import POSITION
 from structure.errors import Rejection
 from structure.library import TemplateLibrary
 from structure.substitution import (
+    ANY_VOLUME,
     MINIMUM_RATIO,
     Substituted,
     assign,
     closest,
     covalent_radii,
     substitute,
+    volume_scales,
 )
 
 
@@ -98,6 +100,22 @@ def test_a_template_takes_the_candidates_elements_and_a_volume_to_match() -> Non
     )
 
 
+@pytest.mark.parametrize(("formula", "scale"), [("LiFN3", 0.4), ("CsRaSe3", 3.3)])
+def test_a_volume_that_would_change_too_much_is_rejected(formula: str, scale: float) -> None:
+    why = substitute(perovskite(), counts_of(formula))
+    assert isinstance(why, Rejection)
+    assert why.code == "volume-scale"
+    assert "of SrTiO3 would have" in why.sentence
+    made = substitute(perovskite(), counts_of(formula), volume_limits=ANY_VOLUME)
+    assert made.volume_scale == pytest.approx(scale, abs=0.1)
+
+
+def test_volume_scales_of_elements_without_a_radius_are_not_numbers() -> None:
+    templates = np.stack([counts_of("NaCl"), counts_of("EsCl"), counts_of("KCl")])
+    assert np.isnan(volume_scales(templates, counts_of("NaBr"))).tolist() == [False, True, False]
+    assert np.isnan(volume_scales(templates, counts_of("EsBr"))).all()
+
+
 def test_substituting_the_same_elements_changes_nothing() -> None:
     made = substitute(perovskite(), counts_of("SrTiO3"))
     assert made.structure == perovskite()
@@ -146,7 +164,9 @@ def test_rescaled_volumes_are_nearer_to_the_truth_than_the_templates_own(data_di
             same = library.n_sites[i] == library.n_sites[j]
             if emd == 0 or not same or library.spacegroups[i] != library.spacegroups[j]:
                 continue
-            made = substitute(library.structure(j), library.counts[i], minimum_ratio=0)
+            made = substitute(
+                library.structure(j), library.counts[i], minimum_ratio=0, volume_limits=ANY_VOLUME
+            )
             true = library.structure(i).volume
             scaled.append(abs(np.log(made.structure.volume / true)))
             plain.append(abs(np.log(library.structure(j).volume / true)))

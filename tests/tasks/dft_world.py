@@ -48,6 +48,10 @@ SEARCH = ExploreConfig(
 )
 
 
+ANY_TEMPLATE = {"maximum_emd": 102.0, "minimum_volume_scale": 0.1, "maximum_volume_scale": 10.0}
+"""Limits that let every compound of this world have one of its three structures."""
+
+
 def cluster(**changes: Any) -> ClusterSettings:
     """Return settings that run the stand-ins one after another, here."""
     known = {"scheduler": "shell", "hours": 0, "custodian": False, "vasp": str(FAKE_VASP)}
@@ -56,7 +60,8 @@ def cluster(**changes: Any) -> ClusterSettings:
 
 def config(potcars: Path, dft: dict[str, Any] | None = None, **changes: Any) -> ExploreConfig:
     """Return a search that asks for VASP jobs."""
-    settings = DFTOracleConfig(**{"cluster": cluster(potcars=str(potcars)), **(dft or {})})
+    cheap = {"cluster": cluster(potcars=str(potcars)), **ANY_TEMPLATE}
+    settings = DFTOracleConfig(**{**cheap, **(dft or {})})
     oracle = OracleConfig(kind="vasp", dft=settings)
     return SEARCH.model_copy(update={"oracle": oracle, **changes})
 

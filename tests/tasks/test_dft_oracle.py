@@ -29,6 +29,7 @@ from tasks._handles import read_table
 from tasks._ledger import Label
 from tasks._oracles import Asked, OracleConfig, check_ready, oracle_for
 from tasks._story import story_of
+from tasks._structures import StructureConfig
 from tasks.explore import Progress
 from tests.tasks import dft_world
 from tests.tasks.dft_world import FAKE_VASP, cluster, config, job_places, oracle_of
@@ -228,6 +229,22 @@ def test_the_search_looks_only_at_what_can_be_calculated(tmp_path, potcars):
         assert oracle.accepts(counts[:0]).shape == (0,)
         refused = oracle.label(counts[~oracle.accepts(counts)]).refusals
         assert all(why is not None for why in refused)
+
+
+def test_the_search_does_not_look_at_what_has_no_template_within_the_limits(tmp_path, potcars):
+    limits = StructureConfig()
+    section = {
+        "maximum_emd": limits.maximum_emd,
+        "minimum_volume_scale": limits.minimum_volume_scale,
+        "maximum_volume_scale": limits.maximum_volume_scale,
+    }
+    assert DFTOracleConfig().structures_for("vasp") == limits
+    counts = parse_formulas(["NaBr", "LiF", "PtC", "CaF2"]).counts
+    with Campaign(tmp_path, {}, 7) as campaign:
+        oracle = oracle_of(campaign, config(potcars, section))
+        assert oracle.accepts(counts).tolist() == [True, False, False, True]
+        refusals = oracle.label(counts[1:3]).refusals
+        assert [why.code for why in refusals] == ["volume-scale", "far-template"]
 
 
 def test_a_refusal_costs_no_call_and_its_reason_is_kept(tmp_path, potcars):

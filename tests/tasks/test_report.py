@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from models.latent_pool import PoolShares
 from structure.composition import formulas_of, parse_formulas
 from structure.files import write_json
 from tasks._campaign import Campaign
@@ -23,10 +25,17 @@ from tasks._outputs import (
     Templated,
     Trained,
 )
+from tasks.explore import ExploreConfig
 from tasks.report import ReportConfig, write_report
+from tests.tasks.search_world import search
 
 SEARCH = {
     "backend": "batch",
+    "surrogate_inputs": "descriptors",
+    "decode_first": True,
+    "chemistry": "strict",
+    "pool_size": 6000,
+    "batch": 20,
     "acquisition": "ucb",
     "kappa": 10.0,
     "best_gap_eV": 9.0,
@@ -37,7 +46,14 @@ SEARCH = {
             "fraction_valid": 0.21,
             "fraction_new": 0.2,
             "suggested": 4,
-        }
+        },
+        "offspring": {
+            "decoded": 0,
+            "fraction_decodable": None,
+            "fraction_valid": None,
+            "fraction_new": None,
+            "suggested": 0,
+        },
     },
 }
 
@@ -97,7 +113,7 @@ def _rows(formulas: list[str]) -> dict[str, object]:
 def stages(tmp_path: Path):
     """Give a function that fills a campaign with tables for the named survivors."""
 
-    def fill(survivors: list[str]):
+    def fill(survivors: list[str], emd: float = 1.25):
         campaign = Campaign(tmp_path / "c", {"name": "<wide & wider>"}, seed=3)
         root = campaign.root
         initial = parse_formulas(["NaCl", "MgO", "CaF2", "SiO2", "Al2O3", "LiF", "KBr", "GaN"])
@@ -136,7 +152,7 @@ def stages(tmp_path: Path):
             **_rows(survivors),
             "template_id": ["proto-1"] * len(survivors),
             "template_formula": ["NaCl"] * len(survivors),
-            "emd": np.full(len(survivors), 1.25),
+            "emd": np.full(len(survivors), emd),
             "spacegroup": np.full(len(survivors), 225),
             "n_sites": np.full(len(survivors), 8),
             "volume_scale": np.ones(len(survivors)),
@@ -250,6 +266,46 @@ def test_a_campaign_without_the_shipped_filter_does_not_name_it(stages, monkeypa
     monkeypatch.setitem(MANIFEST["known"], "shipped_filter", 0)
     page, campaign = _page(stages, ["KF"])
     assert "200 formulas of mine" in page and "the shipped filter" not in page
+    campaign.close()
+
+
+def test_the_page_says_what_the_search_did(stages) -> None:
+    page, campaign = _page(stages, ["KF"])
+    search = page.split("<h2>Search</h2>")[1]
+    assert "The process sees descriptors of a candidate's composition" in html.unescape(search)
+    assert "(backend batch)" in search and "κ = 10.0" in search
+    assert "<td>box</td>" in search and "<td>offspring</td>" not in search
+    campaign.close()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"shares": PoolShares(box=0, around=1, between=0, offspring=0)},
+        {"surrogate_inputs": "proposed", "decode_first": False, "chemistry": "any"},
+        None,
+    ],
+    ids=["default", "one source", "chosen before decoding", "the paper's"],
+)
+@pytest.mark.parametrize("backend", ["batch", "bayesian-optimization"])
+def test_the_page_of_a_search_is_written_whatever_its_settings(stages, settings, backend) -> None:
+    campaign, outputs = stages(["KF"])
+    small = {"budget": 4, "batch": 2, "pool_size": 60, "iterations": 2, "backend": backend}
+    config = ExploreConfig.agd(**small) if settings is None else ExploreConfig(**settings, **small)
+    outputs = (*outputs[:2], search(campaign, config), *outputs[3:])
+    reported = write_report(campaign, ReportConfig(map_points=0), Window(), *outputs)
+    page = (campaign.root / reported.page.path).read_text()
+    assert f"(backend {backend})" in page
+    campaign.close()
+
+
+@pytest.mark.parametrize(("emd", "far"), [(1.99, 0), (2.01, 2)])
+def test_the_page_warns_of_far_templates_and_marks_them(stages, emd: float, far: int) -> None:
+    page, campaign = _page(lambda survivors: stages(survivors, emd), ["KF", "RbF"])
+    assert (f"{far} of 2 cells come from a far template" in page) == bool(far)
+    assert page.count('<br><span class="tag">far</span>') == far
+    assert page.count('<td class="n" data-v="1.0">1.00</td>') == 2
     campaign.close()
 
 

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from structure.composition import formulas_of, parse_formulas
+from structure.composition import counts_from, formulas_of, parse_formulas
 from structure.library import TemplateLibrary
+from structure.substitution import volume_scales
 from tasks._campaign import Campaign
 from tasks._handles import handle_for, read_table, write_table
 from tasks._outputs import Ingested, Screened, Templated
+from tasks._structures import Placed, StructureConfig, first_usable, within_limits
 from tasks.template import TemplateConfig, assign_templates
 
 
@@ -69,7 +73,7 @@ def run(root: Path, formulas: list[str], config: TemplateConfig) -> tuple[Campai
 
 @pytest.fixture
 def tables(tmp_path: Path):
-    formulas = ["LiF", "BaZrO3", "KCl", "CaF2"]
+    formulas = ["NaBr", "BaZrO3", "KCl", "CaF2"]
     _, templated = run(tmp_path, formulas, TemplateConfig(neighbours=3))
     return (
         read_table(tmp_path, templated.structures),
@@ -80,8 +84,8 @@ def tables(tmp_path: Path):
 def test_candidates_get_the_nearest_usable_structure_in_the_order_of_rank(tables) -> None:
     (columns, counts), _ = tables
     assert columns["rank"].tolist() == [2, 3, 4]
-    assert columns["formula"].tolist() == ["KCl", "BaZrO3", "LiF"]
-    assert formulas_of(counts) == ["KCl", "BaZrO3", "LiF"]
+    assert columns["formula"].tolist() == ["KCl", "BaZrO3", "NaBr"]
+    assert formulas_of(counts) == ["KCl", "BaZrO3", "NaBr"]
     assert columns["template_id"].tolist() == ["loose", "perovskite", "salt"]
     assert columns["assignment"].tolist()[0] == "K->K, Br->Cl"
     assert columns["spacegroup"].tolist() == [225, 221, 225]
@@ -105,7 +109,69 @@ def test_the_structures_have_the_candidates_composition(tables) -> None:
         structure = Structure.from_dict(json.loads(text))
         parsed = parse_formulas([structure.composition.formula.replace(" ", "")]).counts[0]
         assert (parsed == row).all(), formula
-        assert 0.3 < scale < 3
+        assert 0.75 <= scale <= 1.35
+
+
+def test_a_template_that_would_change_its_volume_too_much_gives_way_to_the_next(
+    tables, tmp_path: Path
+) -> None:
+    # KBr is as near to NaBr as NaCl and comes first, but would shrink to 0.69 of its volume.
+    (columns, _), _ = tables
+    assert columns["template_formula"].tolist()[2] == "NaCl"
+    assert columns["emd"].tolist()[2] == columns["nearest_emd"].tolist()[2] == 0.5
+    wide = TemplateConfig(minimum_volume_scale=0.5)
+    _, templated = run(tmp_path / "wide", ["NaBr"], wide)
+    columns, _ = read_table(tmp_path / "wide", templated.structures)
+    assert columns["template_formula"].tolist() == ["KBr"]
+    assert columns["volume_scale"][0] == pytest.approx(0.69, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("formula", "config", "code", "words"),
+    [
+        ("LiF", {}, "volume-scale", "LiF in the structure of NaCl would have 0.33 of its volume"),
+        ("CsI", {}, "volume-scale", "the limits are 0.75 and 1.35; 2 more templates fail too"),
+        ("NaBr", {"maximum_volume_scale": 1.2, "maximum_emd": 0.9}, "volume-scale", "1 more"),
+        ("PtC", {}, "far-template", "stoichiometry AB nearest to PtC, is at distance "),
+        ("NaBr", {"maximum_emd": 0.4}, "far-template", "distance 0.50; the limit is 0.4"),
+    ],
+)
+def test_a_template_outside_the_limits_is_turned_down_with_the_number(
+    tmp_path: Path, formula: str, config: dict, code: str, words: str
+) -> None:
+    _, templated = run(tmp_path, [formula], TemplateConfig(**config))
+    rejected, _ = read_table(tmp_path, templated.rejected)
+    assert templated.structures.rows == 0
+    assert rejected["code"].tolist() == [code]
+    assert words in rejected["sentence"][0]
+
+
+AB = st.tuples(*[st.sampled_from(("Li", "Na", "K", "Ag", "F", "Cl", "Br", "O", "S"))] * 2).filter(
+    lambda pair: pair[0] != pair[1]
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(AB, st.floats(0, 60), st.floats(0.2, 1), st.floats(1, 5))
+def test_what_is_within_limits_can_be_placed_and_what_is_placed_is_within_limits(
+    pair: tuple[str, str], farthest: float, low: float, high: float
+) -> None:
+    library = TemplateLibrary.from_structures(LIBRARY)
+    config = StructureConfig(
+        minimum_ratio=1e-3,
+        maximum_emd=farthest,
+        minimum_volume_scale=low,
+        maximum_volume_scale=high,
+    )
+    counts = counts_from([{pair[0]: 1, pair[1]: 1}])
+    placed = first_usable(library, counts[0], config)
+    assert within_limits(library, counts, config)[0] == isinstance(placed, Placed)
+    if isinstance(placed, Placed):
+        assert placed.emd <= farthest
+        assert low <= placed.result.volume_scale <= high
+        assert volume_scales(library.counts[[placed.template]], counts[0]) == pytest.approx(
+            placed.result.volume_scale
+        )
 
 
 def test_a_candidate_without_a_template_is_rejected_with_its_stoichiometry(tables) -> None:
@@ -116,7 +182,8 @@ def test_a_candidate_without_a_template_is_rejected_with_its_stoichiometry(table
 
 
 def test_a_candidate_whose_templates_all_fail_keeps_the_nearest_ones_reason(tmp_path: Path) -> None:
-    _, templated = run(tmp_path, ["LiF"], TemplateConfig(minimum_ratio=1.9))
+    config = TemplateConfig(minimum_ratio=1.9, minimum_volume_scale=0.1)
+    _, templated = run(tmp_path, ["LiF"], config)
     rejected, _ = read_table(tmp_path, templated.rejected)
     assert templated.structures.rows == 0
     assert rejected["code"].tolist() == ["too-close"]
@@ -125,15 +192,15 @@ def test_a_candidate_whose_templates_all_fail_keeps_the_nearest_ones_reason(tmp_
 
 
 def test_only_the_best_up_to_the_limit_are_taken(tmp_path: Path) -> None:
-    _, templated = run(tmp_path, ["LiF", "BaZrO3", "KCl"], TemplateConfig(limit=1))
+    _, templated = run(tmp_path, ["NaBr", "BaZrO3", "KCl"], TemplateConfig(limit=1))
     assert read_table(tmp_path, templated.structures)[0]["formula"].tolist() == ["KCl"]
     assert templated.rejected.rows == 0
 
 
 def test_large_cells_are_no_templates(tmp_path: Path) -> None:
-    _, templated = run(tmp_path, ["LiF", "BaZrO3"], TemplateConfig(maximum_sites=5))
+    _, templated = run(tmp_path, ["NaBr", "BaZrO3"], TemplateConfig(maximum_sites=5))
     assert read_table(tmp_path, templated.structures)[0]["formula"].tolist() == ["BaZrO3"]
-    assert read_table(tmp_path, templated.rejected)[0]["formula"].tolist() == ["LiF"]
+    assert read_table(tmp_path, templated.rejected)[0]["formula"].tolist() == ["NaBr"]
 
 
 def test_no_candidates_give_empty_tables_with_all_columns(tmp_path: Path) -> None:
@@ -145,6 +212,7 @@ def test_no_candidates_give_empty_tables_with_all_columns(tmp_path: Path) -> Non
 
 def test_the_same_campaign_gives_the_same_bytes(tmp_path: Path) -> None:
     hashes = [
-        run(tmp_path / name, ["LiF", "KCl"], TemplateConfig())[1].structures.sha256 for name in "ab"
+        run(tmp_path / name, ["NaBr", "KCl"], TemplateConfig())[1].structures.sha256
+        for name in "ab"
     ]
     assert hashes[0] == hashes[1]
