@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dft_inputs.folder import Job, first_status, vasp_job
 from dft_inputs.recipes import PAPER
+from dft_inputs.ticket import DECIDING_TAGS, Ticket
 from dft_inputs.vasp_tags import read_incar
 from tests.dft_inputs.cells import wurtzite
 
@@ -50,6 +51,20 @@ def calculated(place: Path) -> tuple[Job, Path]:
         (here / "CHGCAR").write_text("CHG")
         run(here)
     return job, folder
+
+
+def as_written_before(ticket: Ticket) -> Ticket:
+    """Return a ticket as releases before geometries and paths stood in it wrote it."""
+    steps = tuple(
+        step.model_copy(
+            update={
+                "settings": {t: step.settings[t] for t in DECIDING_TAGS if t in step.settings},
+                "path": (),
+            }
+        )
+        for step in ticket.steps
+    )
+    return ticket.model_copy(update={"steps": steps, "geometry": None})
 
 
 def run(step: Path) -> None:

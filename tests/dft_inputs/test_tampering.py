@@ -13,6 +13,7 @@ from dft_inputs.settings_asked import incar_differs
 from tests.dft_inputs.tampering import (
     POTCAR,
     Change,
+    as_written_before,
     calculated,
     edited,
     incar,
@@ -407,3 +408,28 @@ def test_a_job_with_every_harmless_tag_changed_enters(job):
         run_with(job[1] / step.name, incar())
         packed(job[1] / step.name)
     assert judged(*job).findings == ()
+
+
+def test_a_job_of_an_older_release_is_good_too(good):
+    before = as_written_before(good[0].ticket)
+    assert judge(good[1], before).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("step", "change", "code"),
+    [
+        (STATIC, incar(ENCUT="300"), "300"),
+        (STATIC, incar(PREC="Low"), "300"),
+        (STATIC, incar(IVDW="12"), "300"),
+        (STATIC, incar(NUPDOWN="2"), "300"),
+        (AGAIN, incar(NSW="1"), "300"),
+        OTHERS["a list"],
+        OTHERS["a mesh for a path"],
+        OTHERS["a longer cell"],
+        OTHERS["LDA"],
+    ],
+)
+def test_a_job_of_an_older_release_is_judged_as_far_as_its_ticket_goes(job, step, change, code):
+    before = as_written_before(job[0].ticket)
+    run_with(job[1] / step, change)
+    assert code_of(judge(job[1], before)) == code
