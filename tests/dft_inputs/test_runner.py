@@ -15,9 +15,11 @@ import pytest
 from pymatgen.io.vasp import Poscar
 
 from dft_inputs import runner
+from dft_inputs.checks import judge
 from dft_inputs.folder import vasp_job, write_batch
 from dft_inputs.recipes import PAPER
 from dft_inputs.scheduler import ClusterSettings, batch_files
+from dft_inputs.ticket import read_ticket
 from tests.dft_inputs.cells import oblique, rocksalt
 
 FAKE = Path(__file__).parents[1] / "engines" / "fake_vasp"
@@ -90,6 +92,14 @@ def test_each_relaxation_starts_from_the_last_geometry(job):
         )
 
 
+def test_a_geometry_put_into_a_later_step_is_not_calculated(job):
+    for step in ("01-relax2", "02-static"):
+        Poscar(rocksalt("Ca", "O", 4.8).get_primitive_structure()).write_file(job / step / "POSCAR")
+    (job / "00-relax1" / "CONTCAR").write_text((job / "01-relax2" / "POSCAR").read_text())
+    assert run(job).returncode == 0
+    assert judge(job, read_ticket(job / "ticket.json")).findings == ()
+
+
 def test_what_admins_complain_about_is_cleaned_up_and_texts_are_packed(job):
     run(job)
     names = {p.name for p in job.rglob("*")}
@@ -122,6 +132,41 @@ def test_a_potcar_of_another_element_is_refused(tmp_path, potcars):
     done = run(job)
     assert done.returncode == 20
     assert "POTCAR holds Mg F, wanted Mg O" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("PAW_PBE Mg", "PAW Mg"),
+        ("PAW_PBE O", "PAW_GGA O"),
+        ("PAW_PBE Mg", "US Mg"),
+        ("LEXCH  = PE", "LEXCH  = CA"),
+        ("LEXCH  = PE", "LEXCH  = 91"),
+    ],
+)
+def test_a_potcar_of_another_functional_is_refused_before_vasp_runs(
+    tmp_path, potcars, before, after
+):
+    job = emit(tmp_path / "batch-0001", potcars, potcars="")
+    both = (potcars / "Mg/POTCAR").read_text() + (potcars / "O/POTCAR").read_text()
+    (job / "POTCAR").write_text(both.replace(before, after))
+    done = run(job)
+    assert done.returncode == 20
+    assert "wanted PAW_PBE potentials" in done.stderr
+    assert not (job / "00-relax1" / "vasp.out").exists()
+
+
+def test_the_hash_of_a_potential_is_the_same_in_every_potcar(tmp_path, potcars):
+    parts = [(potcars / symbol / "POTCAR").read_text() for symbol in ("Mg", "O")]
+    found = []
+    for symbols, text in (("Mg O", "".join(parts)), ("O", parts[1].replace("\n", " \r\n"))):
+        step = tmp_path / symbols / "step"
+        step.mkdir(parents=True)
+        (step / "POTCAR.spec").write_text("\n".join(symbols.split()))
+        (step / "POTCAR").write_text(text, newline="")
+        found.append(runner.potcar_for(step, step.parent)["sha256_each"])
+    assert found[0][1:] == found[1]
+    assert found[0][0] != found[0][1]
 
 
 def test_after_the_potcar_is_there_the_same_command_goes_on(tmp_path, potcars):
@@ -304,8 +349,21 @@ def test_the_early_signal_stops_a_relaxation_and_the_next_run_goes_on(job):
     assert not (job / "SUBMITTED").exists()
     assert run(job).returncode == 0
     assert status(job)["attempts"]["00-relax1"] == 2
-    start_volume = Poscar.from_file(job / "00-relax1" / "POSCAR").structure.volume
-    assert start_volume > 0
+    assert judge(job, read_ticket(job / "ticket.json")).findings == ()
+
+
+def test_a_relaxation_that_goes_on_keeps_the_geometry_it_began_with(job):
+    child = start(job, "00-relax1=wait!")
+    wait_for(job / "00-relax1" / "CONTCAR")
+    os.kill(child.pid, signal.SIGUSR1)
+    assert child.wait() == 75
+    assert run(job).returncode == 0
+    began, went_on = (
+        Poscar.from_file(job / "00-relax1" / name).structure.volume
+        for name in ("POSCAR.start", "POSCAR")
+    )
+    assert began < went_on
+    assert judge(job, read_ticket(job / "ticket.json")).findings == ()
 
 
 def test_a_relaxation_by_energy_that_was_stopped_early_is_not_taken_for_a_finished_one(job):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -186,6 +187,56 @@ def test_formation_energies_wait_for_their_references(finished):
     out, _ = collected(finished)
     assert out.ingested == (oxygen.name,)
     assert ("MgO", "formation_energy_eV_per_atom") in labels(finished)
+
+
+def rewrite(job: Path, before: str, after: str) -> None:
+    """Replace words in every result of a job."""
+    for path in job.glob("*/vasprun.xml.gz"):
+        text = gzip.decompress(path.read_bytes()).decode()
+        assert before in text
+        path.write_bytes(gzip.compress(text.replace(before, after).encode()))
+
+
+def test_a_compound_and_its_reference_by_two_releases_make_no_formation_energy(finished):
+    rewrite(job_of(finished, "O"), "PAW_PBE O 01Jan2026", "PAW_PBE O 08Apr2002")
+    out, _ = collected(finished)
+    assert ("MgO", "band_gap_eV") in labels(finished)
+    assert ("MgO", "formation_energy_eV_per_atom") not in labels(finished)
+    assert ("NaCl", "formation_energy_eV_per_atom") in labels(finished)
+    [note] = [n for n in out.notes if n.startswith("MgO--")]
+    assert "PAW_PBE O 01Jan2026, its reference with PAW_PBE O 08Apr2002" in note
+
+
+def test_a_formation_energy_that_no_crystal_has_is_no_label(finished):
+    rewrite(job_of(finished, "O"), ">-", ">-1")
+    collected(finished)
+    assert ("MgO", "formation_energy_eV_per_atom") not in labels(finished)
+    assert ("NaCl", "formation_energy_eV_per_atom") in labels(finished)
+
+
+@pytest.mark.parametrize(
+    ("tags", "state", "code"),
+    [
+        ("IVDW = 12", "QUARANTINED", 300),
+        ("PSTRESS = 100", "QUARANTINED", 300),
+        ("NELECT = 17", "QUARANTINED", 300),
+        ("NCORE = 8\nKPAR = 2\nLWAVE = .TRUE.\nLELF = .TRUE.\nAMIX = 0.1", "INGESTED", None),
+    ],
+)
+def test_what_was_edited_on_the_cluster_decides(emitted, tmp_path, tags, state, code):
+    root = tmp_path / "c"
+    shutil.copytree(emitted, root)
+    job = job_of(root, "MgO")
+    for path in job.glob("*/INCAR"):
+        path.write_text(f"{path.read_text()}{tags}\n")
+    env = {**os.environ, "FAKE_VASP_PERMISSIVE": "yes"}
+    subprocess.run(["sh", job / "run.sh"], env=env, capture_output=True)
+    collected(root)
+    ledger = Ledger.in_folder(root)
+    found = next(j for j in ledger.jobs() if j["formula"] == "MgO")
+    ledger.close()
+    assert (found["state"], found["code"]) == (state, code)
+    assert (("MgO", "band_gap_eV") in labels(root)) is (state == "INGESTED")
 
 
 def test_folders_that_came_back_elsewhere_are_taken_in_from_there(emitted, finished, tmp_path):
