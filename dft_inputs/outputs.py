@@ -88,6 +88,8 @@ class StepOutput:
         Reciprocal coordinates of the k-points.
     initial : Structure or None
         The first one.
+    neutral_electrons : float or None
+        What the potentials bring: NELECT of a cell without a charge.
     reached : bool or None
         Whether VASP says that it ended a relaxation itself; None where no whole OUTCAR tells.
     """
@@ -109,6 +111,7 @@ class StepOutput:
     parameters: dict[str, Any] = field(default_factory=dict, repr=False)
     points: np.ndarray | None = field(default=None, repr=False)
     initial: Structure | None = field(default=None, repr=False)
+    neutral_electrons: float | None = None
     reached: bool | None = None
 
 
@@ -186,6 +189,7 @@ def _parsed(folder: Path, path: Path) -> StepOutput:
         parameters=dict(run.parameters),
         points=np.array(run.actual_kpoints, dtype=np.float64).reshape(-1, 3),
         initial=run.initial_structure,
+        neutral_electrons=run.neutral_electrons,
         reached=reached_accuracy(_outcar_lines(folder)) if ibrion in (1, 2, 3) else None,
     )
 

@@ -343,10 +343,11 @@ def prepare(job: Path, step: Facts) -> None:
         if not parsable(source):
             raise broken(200, f"{step['structure_from']}/CONTCAR is unusable")
         write_whole(folder / "POSCAR", repeated(source.read_text(), step.get("supercell")))
-    if step["density_from"] and not (folder / "CHGCAR").exists():
+    if step["density_from"]:
         source = job / step["density_from"] / "CHGCAR"
         if not source.exists():
             raise broken(200, f"{step['density_from']}/CHGCAR is gone")
+        drop(["CHGCAR"], folder)  # whosever it is
         (folder / "CHGCAR").symlink_to(f"../{step['density_from']}/CHGCAR")
     drop(OUTPUTS, folder)
 

@@ -43,6 +43,10 @@ ONLY_WHEN_GIVEN = frozenset({"MAGMOM", "NBANDS"})
 """Tags of which VASP lists a value of its own where INCAR has none."""
 
 
+ELECTRON = 0.01
+"""NELECT and the sum of valences are the same number where they differ by less (chosen)."""
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What a step was asked for, as far as it decides whether another value matters.
@@ -87,6 +91,9 @@ def settings_differ(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rej
     for tag in DECIDING_TAGS:
         if tag in asked.tags and tag not in said:
             return _is_another(asked, tag, None)
+    electrons, neutral = number_of(output.settings.get("NELECT")), output.neutral_electrons
+    if electrons is not None and neutral is not None and not abs(electrons - neutral) < ELECTRON:
+        return Rejection("300", f"NELECT was {electrons:g}, the cell without a charge {neutral:g}")
     return points_differ(step, output)
 
 

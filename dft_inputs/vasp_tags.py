@@ -71,7 +71,7 @@ DEFAULTS: dict[str, tuple[str, ...]] = {
 depends on nothing else: those of vasprun.xml from VASP 4.6 to 6.6 were compared with it. GGA: the
 potentials' own functional, which is PBE."""
 
-_ASSIGNMENT = re.compile(r"""\s*(\w+)\s*=\s*(?:"([^"]*)"|([^;\n]*))""")
+_ASSIGNMENT = re.compile(r"""\s*(\w+)\s*=\s*(?:"([^"]*)"|([^;\n]*))""", re.ASCII)
 
 
 def read_incar(text: str) -> list[tuple[str, str]]:

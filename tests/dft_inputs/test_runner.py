@@ -100,6 +100,16 @@ def test_a_geometry_put_into_a_later_step_is_not_calculated(job):
     assert judge(job, read_ticket(job / "ticket.json")).findings == ()
 
 
+def test_a_density_put_into_a_step_is_not_the_one_it_reads(tmp_path):
+    for step in ("01-relax2", "02-static", "03-uniform"):
+        (tmp_path / step).mkdir()
+        Poscar(rocksalt()).write_file(tmp_path / step / "CONTCAR")
+        (tmp_path / step / "CHGCAR").write_text(step)
+    [uniform] = [s for s in vasp_job(rocksalt(), PAPER, formula="MgO").ticket.steps if s.mesh][3:4]
+    runner.prepare(tmp_path, uniform.model_dump())
+    assert (tmp_path / "03-uniform" / "CHGCAR").read_text() == "02-static"
+
+
 def test_what_admins_complain_about_is_cleaned_up_and_texts_are_packed(job):
     run(job)
     names = {p.name for p in job.rglob("*")}
@@ -474,6 +484,7 @@ def test_killed_at_any_instant_a_job_ends_with_the_same_result(job, tmp_path, po
     while run(job).returncode == 30:
         (job / "FAILED").unlink()
     assert (job / "DONE").exists()
+    assert judge(job, read_ticket(job / "ticket.json")).findings == ()
     for step in ("02-static", "04-bands"):
         volumes = [
             Poscar.from_file(folder / step / "CONTCAR").structure.volume

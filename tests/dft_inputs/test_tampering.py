@@ -219,6 +219,11 @@ NUMBERS: dict[str, tuple[str, Change, str]] = {
         "260",
     ),
     "-129 eV/atom": (STATIC, result(r"(_energy|_entrp)\">-", r'\1">-50'), "260"),
+    "electrons without a tag": (
+        STATIC,
+        result(r'name="NELECT">32', 'name="NELECT">31'),
+        "300",
+    ),
     "another static energy": (STATIC, result(r"(_energy|_entrp)\">-1", r'\1">-2'), "270"),
 }
 """A step, what is done to its result, and the code."""
@@ -360,7 +365,7 @@ def test_a_step_with_other_inputs_is_turned_down(job, step, change, code):
 
 
 @pytest.mark.parametrize(("step", "change", "code"), NUMBERS.values(), ids=NUMBERS)
-def test_a_number_that_no_crystal_has_is_turned_down(job, step, change, code):
+def test_a_result_that_cannot_be_is_turned_down(job, step, change, code):
     change(job[1] / step)
     assert code_of(judged(*job)) == code
 
