@@ -290,12 +290,20 @@ cli.main()
 """
 
 
+def hears_signals():
+    """In the child: as in a terminal, also where the tests run in the background or under nohup."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def at_work(*before):
     """Give a command of ours that works until it is told to stop, and tidies until it may end."""
     words = [*before, sys.executable, "-c", STOPPABLE]
     pipe = subprocess.PIPE
-    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as one:
+    with subprocess.Popen(
+        words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, preexec_fn=hears_signals
+    ) as one:
         assert one.stdout is not None
         assert one.stdout.readline() == "working\n"
         yield one
