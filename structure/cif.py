@@ -66,7 +66,9 @@ def _read(block: Block) -> Structure | Rejection:
     told = None if isinstance(stated, Rejection) else frozenset(stated.amounts)
     sites = sites_of(block, told or None)
     if isinstance(sites, Rejection):
-        return sites
+        own = block.first("_chemical_formula_sum")
+        also = f"; its own formula is {own}" if own else ""
+        return Rejection(sites.code, f"{sites.sentence}{also}")
     if isinstance(stated, Rejection):
         return stated
     if any(abs(site.occupancy - 1) > FULL for site in sites):
@@ -100,11 +102,12 @@ def _expanded(
     """Return the structure of the symmetry that agrees with what the file states."""
     if symmetry.listed is not None:
         found = _tried(sites, lattice, symmetry.listed, stated)
+        is_sure = _is_sure(symmetry, lattice)
         if not isinstance(found, Rejection) and (
-            _is_sure(symmetry) or confirmed(found, stated) or _has_group(found, symmetry)
+            is_sure or confirmed(found, stated) or _has_group(found, symmetry)
         ):
             return found
-        if _is_sure(symmetry) or not symmetry.settings:
+        if is_sure or not symmetry.settings:
             return found if isinstance(found, Rejection) else _incomplete(symmetry)
         other = _of_settings(sites, lattice, symmetry, stated)
         if not isinstance(other, Rejection) and confirmed(other, stated):
@@ -160,17 +163,22 @@ def _incomplete(symmetry: Symmetry) -> Rejection:
     )
 
 
-def _is_sure(symmetry: Symmetry) -> bool:
+def _is_sure(symmetry: Symmetry, lattice: Lattice) -> bool:
     """Return whether the operations listed can be taken as they are.
 
-    They are as many as the symbol's, or there is no symbol. A list without symmetry beside a symbol
-    that is not understood may be what a program writes that did not understand it either.
+    They are as many as the symbol's or more, or there is no symbol; in a cell that is none of the
+    symbol's, such as a primitive one, as many as its rotations. A list without symmetry beside a
+    symbol that is not understood may be what a program writes that did not understand it either.
     """
     assert symmetry.listed is not None
     order = len(symmetry.listed.rotations)
-    if symmetry.settings:
-        return any(order == len(operations_of(s).rotations) for s in symmetry.settings)
-    return symmetry.refused is None or order > 1
+    if not symmetry.settings:
+        return symmetry.refused is None or order > 1
+    named = [operations_of(s) for s in symmetry.settings]
+    fitting = [operations for operations in named if _keeps_cell(operations, lattice)]
+    if fitting:
+        return order >= max(len(operations.rotations) for operations in fitting)
+    return order >= max(len(np.unique(operations.rotations, axis=0)) for operations in named)
 
 
 def _has_group(structure: Structure, symmetry: Symmetry) -> bool:

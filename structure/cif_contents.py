@@ -167,14 +167,19 @@ def confirmed(structure: Structure, stated: Stated) -> bool | None:
 
 
 def _units_agree(structure: Structure, stated: Stated) -> bool | None:
-    """Return whether the cell holds Z formulas; some programs write that of the cell, and Z."""
+    """Return whether the cell holds Z formulas; None where the formula may be that of the cell.
+
+    pymatgen writes it so, and counts half as many units of an element whose molecule has two atoms.
+    """
     if not stated.formula or stated.units is None:
         return None
     times = len(structure) / sum(stated.amounts.values())
     if abs(times / stated.units - 1) < SAME_RATIO:
         return True
     divisor = reduce(gcd, map(round, structure.composition.get_el_amt_dict().values()))
-    return None if abs(times - 1) < SAME_RATIO and divisor % stated.units == 0 else False
+    halved = len(stated.amounts) == 1 and stated.units == divisor // 2
+    may_be_cells = halved or divisor % stated.units == 0
+    return None if abs(times - 1) < SAME_RATIO and may_be_cells else False
 
 
 def _density_agrees(structure: Structure, stated: Stated) -> bool | None:

@@ -156,7 +156,7 @@ def _listed(block: Block) -> Operations | None:
     for name in (*_LISTED, _MAGNETIC):
         if name in block.broken:
             raise ValueError(block.broken[name])
-    texts = block.column(*_LISTED)
+    texts = _joined(block.column(*_LISTED))
     if texts:
         read = [operation_of(text) for text in texts]
     else:
@@ -167,6 +167,16 @@ def _listed(block: Block) -> Operations | None:
         return None
     rotations = np.array([rotation for rotation, _ in read])
     return Operations(rotations, np.array([translation for _, translation in read]) % 1.0)
+
+
+def _joined(words: list[str]) -> list[str]:
+    """Return operations whole that were written with blanks and without quotes: ``x, y, z``."""
+    texts = [""]
+    for word in words:
+        if texts[-1].count(",") >= 2 and not texts[-1].endswith(","):
+            texts.append("")
+        texts[-1] += word
+    return [text for text in texts if text]
 
 
 @cache

@@ -166,3 +166,36 @@ def test_the_cell_tells_hexagonal_from_rhombohedral_axes():
     assert formula(text) == "Bi2Te3"
     wrong = cif(atoms, (4.38, 4.38, 30.5, 90, 90, 90), group="R -3 m H", formula="Bi2 Te3")
     assert refused(wrong).code == "cif-symmetry"
+
+
+def test_operations_with_blanks_and_without_quotes_are_read():
+    text = cif(formula="Mg O", operations=["x, y, z", "-x, -y, -z"]).replace("'", "")
+    assert formula(text.replace("Mg O", "MgO")) == "Mg1O1"
+
+
+def test_operations_listed_without_the_centring_are_not_taken_for_all():
+    """Twelve are the whole of R -3 m in rhombohedral axes, and a third of it in hexagonal ones."""
+    operations = operations_of(459)
+    hexagonal = operations_of(458)
+    listed = [r for r, t in zip(*hexagonal, strict=True) if not t.any()]
+    assert len(listed) == len(operations.rotations) == 12
+    words = [
+        ",".join(
+            "".join(
+                f"{'+' if n > 0 else '-'}{axis}" for n, axis in zip(row, "xyz", strict=True) if n
+            )
+            for row in rotation
+        )
+        for rotation in listed
+    ]
+    atoms = [("Bi1", "Bi", 0, 0, 0.4), ("Te1", "Te", 0, 0, 0), ("Te2", "Te", 0, 0, 0.2095)]
+    cell = (4.38, 4.38, 30.5, 90, 90, 120)
+    text = cif(atoms, cell, group="R -3 m", operations=words, formula="Bi2 Te3")
+    assert refused(text).code == "cif-symmetry"
+    told = cif(atoms, cell, group="R -3 m", operations=words, formula="Bi2 Te3", units=3)
+    assert formula(told) == "Bi6Te9"
+
+
+def test_more_operations_than_the_symbol_has_are_taken():
+    listed = ["x,y,z", "-x,-y,-z"]
+    assert formula(cif(group="P 1", operations=listed, formula="Mg O")) == "Mg1O1"
