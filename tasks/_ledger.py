@@ -19,18 +19,9 @@ from pydantic import BaseModel, ConfigDict
 
 from structure.errors import CampaignError, Rejection
 from tasks._claim import Hold, check_owner, claim
-from tasks._database import (
-    Place,
-    engine_for,
-    has_begun,
-    lost,
-    make_tables,
-    parsed,
-    place_of,
-    refuse_lost,
-    schema_version,
-)
+from tasks._database import Place, engine_for, parsed, place_of
 from tasks._handles import SCHEMA_VERSION
+from tasks._making import has_begun, lost, make_tables, refuse_lost, schema_version
 from tasks._sql import (
     CANDIDATES,
     FACTS,

@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from structure.errors import CampaignError
 from tasks._claim import check_owner
-from tasks._database import LedgerLost, Place, has_begun, is_settled, place_of
+from tasks._database import Place, is_settled, place_of
 from tasks._ledger import Ledger
+from tasks._making import LedgerLost, has_begun
 from tasks._sql import CANDIDATES, JOBS, LABELS, STAGES
 
 Found = TypeVar("Found")

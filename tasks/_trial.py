@@ -12,9 +12,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from structure.errors import CampaignError
-from tasks._database import Place, engine_for, parsed, refuse_encoding
+from tasks._database import Place, engine_for, parsed
 from tasks._database_errors import AGAIN
 from tasks._ledger import Ledger
+from tasks._making import refuse_encoding
 from tasks._reading import jobs_by_state, labels_by_origin, read_ledger
 
 

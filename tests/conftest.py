@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,13 +39,12 @@ def postgres() -> Iterator[Postgres]:
         try:
             yield server
         finally:
-            server.stop()
+            server.stop(signal.SIGQUIT)
 
 
 @pytest.fixture
-def database(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
-    """URL of an empty database."""
-    name = f"test_{abs(hash(request.node.nodeid))}"
+def database(postgres: Postgres) -> str:
+    """URL of an empty database; it goes with its server."""
+    name = f"test_{secrets.token_hex(8)}"
     postgres.ask(f"create database {name}")
-    yield postgres.url_of(name)
-    postgres.ask(f"drop database {name} with (force)")
+    return postgres.url_of(name)

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 
 class Postgres:
@@ -47,7 +48,7 @@ class Postgres:
         """Start the server and wait until it answers."""
         self._running = subprocess.Popen(
             [program("postgres"), "-D", f"{self._folder}/data", "-k", str(self._folder), "-c",
-             "listen_addresses="],
+             "listen_addresses=", "-c", "fsync=off"],
             user=self._user, env=self._clean, cwd=self._folder, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -63,6 +64,25 @@ class Postgres:
         """End the server and all its connections; SIGQUIT ends it as a crash would."""
         self._running.send_signal(how)
         self._running.wait()
+
+    def demand_password(self, user: str) -> None:
+        """Let a user in with a password only."""
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"local all {user} scram-sha-256\n{rules.read_text()}")
+        self.ask("select pg_reload_conf()")
+        while True:
+            try:
+                psycopg.connect(host=str(self._folder), user=user, dbname="postgres").close()
+                time.sleep(0.05)
+            except psycopg.OperationalError:
+                return
+
+    def end_connections(self, url: str) -> None:
+        """End every connection to a database, as a restart of the server would."""
+        among = f"from pg_stat_activity where datname = '{sa.make_url(url).database}'"
+        self.ask(f"select pg_terminate_backend(pid) {among}")
+        while self.ask(f"select 1 {among}"):
+            time.sleep(0.05)
 
     def ask(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement as the owner; return its rows."""

@@ -358,3 +358,18 @@ def test_a_local_campaign_told_to_stop_ends_with_130_and_the_same_command_goes_o
     assert "Traceback" not in said
     assert subprocess.run(words, cwd=tmp_path).returncode == 0
     assert not (tmp_path / "one" / "report" / "FAILED.md").exists()
+
+
+def test_the_doctor_opens_the_ledger_of_what_it_is_given(agd, campaign):
+    from flows import doctor
+
+    assert doctor.ledger_of("agd-bandgap").found.endswith("keeps it in the campaign directory")
+    assert doctor.ledger_of("agd-bandgpa").verdict == "fault"
+    found = doctor.ledger_of(str(campaign))
+    assert (found.verdict, found.fix) == ("ok", "")
+    assert "1 band gaps, 1 jobs, no page damaged" in found.found
+    (campaign / "ledger.sqlite").write_bytes(b"")
+    status, out, _ = agd("doctor", campaign)
+    assert status == 1
+    assert "FAULT  ledger: the ledger is damaged" in out
+    assert "agd collect DIR --rebuild" in out
