@@ -21,11 +21,15 @@ logger = logging.getLogger(__name__)
 LOCK = "collect.lock"
 
 LOOK_S = 0.005
-"""How often a waiting hand-off looks (chosen: far below what lies between two collects, so that
+"""How often a waiting process looks (chosen: far below what lies between two collects, so that
 collects one after another do not keep it out)."""
 
 TELL_S = 60.0
 """How often a waiting hand-off says that it waits (chosen)."""
+
+
+class JobsBusy(CampaignError):
+    """Another process has the jobs of the campaign, and for longer than one would wait."""
 
 
 @contextmanager
@@ -41,14 +45,16 @@ def jobs_to_itself(root: Path, wait_s: float | None = None) -> Iterator[None]:
 
     Raises
     ------
+    JobsBusy
+        If another process has them for longer.
     CampaignError
-        If another process has them for longer, or the directory cannot be written.
+        If the directory cannot be written.
     """
     lock = FileLock(root / LOCK)
     try:
         _acquire(lock, wait_s)
     except Timeout as error:
-        raise CampaignError(
+        raise JobsBusy(
             "another collect of this campaign, or a run that hands jobs off, takes long",
             where=root,
             fix="Wait until it ends, or end it; nothing is lost either way.",
@@ -67,7 +73,7 @@ def jobs_to_itself(root: Path, wait_s: float | None = None) -> Iterator[None]:
 
 def _acquire(lock: FileLock, wait_s: float | None) -> None:
     if wait_s is not None:
-        lock.acquire(timeout=wait_s)
+        lock.acquire(timeout=wait_s, poll_interval=LOOK_S)
         return
     while True:
         try:

@@ -139,6 +139,19 @@ def test_a_hand_off_waits_for_a_collect_and_says_so(tmp_path, monkeypatch, caplo
     holder.join()
 
 
+def test_a_search_goes_on_beside_a_collect_that_takes_long(tmp_path, monkeypatch):
+    class Impatient(CollectConfig):
+        wait_s: float = 0.0
+
+    monkeypatch.setattr("tasks._collecting.CollectConfig", Impatient)
+    with Campaign(tmp_path, {}, 0) as campaign:
+        oracle = oracle_of(campaign, config(Path("none")))
+        first = oracle.label(SIX[:2])
+        with jobs_to_itself(tmp_path):
+            assert oracle.label(SIX[:2]).jobs == first.jobs
+        assert oracle.label(SIX[:2]).jobs == first.jobs
+
+
 def dies_before_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emission_module, "record", killed)
 
