@@ -15,7 +15,7 @@ SMALL: dict[str, Any] = {
     "sample.shards": 2,
     "sample.shard_size": 5000,
     "screen.validity_sample": 200,
-    "template.limit": 20,
+    "template.limit": 400,
 }
 """Overrides that make agd-bandgap a campaign of seconds. It stays whole: no stage is left out, and
 the window is wide enough for a few thousand formulas to leave candidates."""

@@ -10,7 +10,7 @@ from tasks._campaign import Campaign
 from tasks._dft_settings import DFTOracleConfig
 from tasks._earlier import earlier_campaigns
 from tasks._oracles import OracleConfig
-from tests.tasks.dft_world import SEARCH, cluster, oracle_of, submit
+from tests.tasks.dft_world import ANY_TEMPLATE, SEARCH, cluster, oracle_of, submit
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_damaged_night_is_named(tmp_path, config):
 
 
 def test_a_new_night_collects_what_earlier_ones_asked_for(tmp_path, caplog):
-    oracle = OracleConfig(kind="gpaw", dft=DFTOracleConfig(cluster=cluster()))
+    oracle = OracleConfig(kind="gpaw", dft=DFTOracleConfig(cluster=cluster(), **ANY_TEMPLATE))
     settings = SEARCH.model_copy(update={"oracle": oracle})
     with Campaign(tmp_path / "night-0001", {}, 1) as campaign:
         oracle_of(campaign, settings).label(parse_formulas(["LiF"]).counts)

@@ -467,9 +467,8 @@ def test_references_of_all_elements_come_along_and_give_formation_energies(tmp_p
 
 
 def gpaw(**dft) -> dict:
-    return {
-        "oracle": OracleConfig(kind="gpaw", dft=DFTOracleConfig(cluster=cluster(), **dft)),
-    }
+    section = DFTOracleConfig(cluster=cluster(), **dft_world.ANY_TEMPLATE, **dft)
+    return {"oracle": OracleConfig(kind="gpaw", dft=section)}
 
 
 def test_the_same_loop_runs_with_gpaw_jobs(tmp_path, potcars):
@@ -681,7 +680,9 @@ def test_a_real_calculation_answers_here(tmp_path, monkeypatch):
     if not available():
         pytest.skip("this machine's Python has no GPAW (Debian: gpaw and gpaw-data)")
     section = DFTOracleConfig(
-        submit="here", cluster={"scheduler": "shell", "hours": 1, "tasks_per_node": 1}
+        submit="here",
+        cluster={"scheduler": "shell", "hours": 1, "tasks_per_node": 1},
+        **dft_world.ANY_TEMPLATE,
     )
     settings = dft_world.SEARCH.model_copy(
         update={"oracle": OracleConfig(kind="gpaw", dft=section)}
