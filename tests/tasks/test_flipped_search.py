@@ -28,7 +28,10 @@ SETTINGS = dft_world.SEARCH.model_copy(
         "budget": 4,
         "batch": 2,
         "in_flight_at_most": 2,
-        "oracle": OracleConfig(kind="gpaw", dft=DFTOracleConfig(cluster=dft_world.cluster())),
+        "oracle": OracleConfig(
+            kind="gpaw",
+            dft=DFTOracleConfig(cluster=dft_world.cluster(), **dft_world.ANY_TEMPLATE),
+        ),
     }
 )
 
