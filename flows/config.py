@@ -42,8 +42,9 @@ class CampaignConfig(BaseModel):
     window : Window
         The band gaps wanted.
     ledger : str or None
-        SQLAlchemy URL of a database for this campaign's ledger, e.g. PostgreSQL; ``${NAME}`` stands
-        for an environment variable. None: ``ledger.sqlite`` in the campaign directory.
+        SQLAlchemy URL of a database for the ledger: PostgreSQL, in which each campaign has a schema
+        of its own, or an SQLite file, which serves one campaign; ``${NAME}`` stands for an
+        environment variable. None: ``ledger.sqlite`` in the campaign directory.
     ingest, train, explore, sample, screen, template, filter, handoff, report
         One section a stage, described beside the stage's code.
     """
