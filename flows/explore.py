@@ -21,8 +21,8 @@ from tasks.explore import explore
 def as_subflow(campaign: Campaign) -> Callable[..., Explored]:
     """Return the explore stage as a Prefect flow of the stage's inputs.
 
-    Ask, decode, label and tell happen inside the stage, each iteration one part of the ledger, so
-    that a killed loop goes on at its last iteration.
+    Proposing, decoding, choosing and labelling happen inside the stage, each iteration one part of
+    the ledger, so that a killed loop goes on at its last iteration.
     """
 
     @flow(name="agd-explore", flow_run_name="explore", persist_result=False)

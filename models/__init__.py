@@ -1,1 +1,1 @@
-"""What is learned: composition generators, property models and the latent search. No Prefect."""
+"""What is learned: composition generators, property models and the search. No Prefect."""

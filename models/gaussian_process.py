@@ -1,9 +1,10 @@
-"""Gaussian process over latent vectors: the surrogate of the explore stage's search.
+"""Gaussian process over points: the surrogate of the explore stage's search.
 
-In: latent vectors with the value to maximise, in the order in which they were registered. Out: a
-`Belief` about a pool of candidates, which can be conditioned on points whose label is not there
-yet. The process here is our own numpy one (Matern 5/2, factor extended a batch at a time); the one
-of the `bayesian-optimization` package gives the same `Belief` (`models.latent_package`).
+In: points (descriptors of compositions, or latent vectors) with the value to maximise, in the order
+in which they were registered. Out: a `Belief` about a pool of candidates, which can be conditioned
+on points whose label is not there yet. The process here is our own numpy one (Matern 5/2, factor
+extended a batch at a time); the one with parts of the `bayesian-optimization` package gives a
+`Belief` too (`models.latent_package`).
 """
 
 from __future__ import annotations

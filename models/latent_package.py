@@ -1,11 +1,12 @@
-"""The `bayesian-optimization` package as the search's surrogate: the way of the paper (sec. 2.3).
+"""Parts of the `bayesian-optimization` package as the search's surrogate (AGD sec. 2.3).
 
-In: registered latent vectors. Out: a `Belief` from the package's own parts (its `TargetSpace`
-bounded by the latent box, its Matern 5/2 Gaussian process, its acquisition functions), used so that
-1,000 points stay affordable: the package's `suggest()` climbs the acquisition function with
-numerical gradients in 128 dimensions, 129 predictions a step, and its `register()` rebuilds every
-earlier record; here the acquisition function is evaluated over a pool, points go straight into the
-`TargetSpace`, and the kernel is fitted again only every so many points.
+In: registered points: descriptors by default, latent vectors in AGD. Out: a `Belief` from the
+package's `TargetSpace`, bounded by the box of the points, its kernel wrapper and acquisition
+functions, and the scikit-learn Matern 5/2 process that the package itself uses. Its optimiser,
+`BayesianOptimization`, is not run, so that 1,000 points stay affordable: its `suggest()` climbs the
+acquisition function with numerical gradients in 128 dimensions, 129 predictions a step, and its
+`register()` rebuilds every earlier record; here the acquisition function is evaluated over a pool,
+points go straight into the `TargetSpace`, and the kernel is fitted again only every so many points.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ from models.gaussian_process import (
 
 
 class PackageProcess:
-    """The package's Gaussian process: Matern 5/2, values normalised, no restarts.
+    """Gaussian process set up as the package does: Matern 5/2, values normalised; no restarts.
 
     Parameters
     ----------
     box : ndarray of float, shape (2, d)
-        Least and greatest value of each latent dimension: the bounds of the search (sec. 2.3).
+        Least and greatest value of each dimension of a point; for latent vectors, the bounds of the
+        search in AGD (sec. 2.3).
     refit_every : int, default `REFIT_EVERY`
     """
 

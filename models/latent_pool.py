@@ -1,4 +1,4 @@
-"""Candidates for the latent search to choose from: serves the explore stage.
+"""Candidates for the search to choose from, made in the latent space: serves the explore stage.
 
 In: the latent box, labelled latent vectors and their worth. Out: a `Pool` of latent vectors, each
 with the way it was made. Uniform draws from the box are the paper's way (AGD sec. 2.3); the other

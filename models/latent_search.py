@@ -1,7 +1,9 @@
-"""Bayesian optimisation over a pool of latent vectors: serves the explore stage.
+"""Bayesian optimisation over a pool of points: serves the explore stage.
 
-In: labelled latent vectors with the value to maximise, points whose label is still to come, and a
-pool of candidates (`models.latent_pool`). Out: which candidates to label next, a batch at a time.
+A point is what the surrogate sees of a candidate: by default descriptors of its composition
+(`models.surrogate_inputs`), in AGD its latent vector. In: labelled points with the value to
+maximise, points whose label is still to come, and a pool of candidates that were made in the latent
+space (`models.latent_pool`). Out: which candidates to label next, a batch at a time.
 AGD sec. 2.3: a Gaussian process with an upper confidence bound or expected improvement, 20
 suggestions an iteration. Within a batch each choice is conditioned on those before it.
 """
@@ -106,10 +108,11 @@ class LatentSearch:
     Parameters
     ----------
     box : ndarray of float, shape (2, d)
-        Least and greatest value of each latent dimension.
+        Least and greatest value of each dimension of a point.
     acquisition : Acquisition
     backend : {"batch", "bayesian-optimization"}
-        Our own process, or the package the paper used.
+        Our own process, or scikit-learn's with the container and the acquisition functions of the
+        package the paper used. The package's optimiser is run by neither.
     refit_every : int
         Points between fits of the kernel.
     """
@@ -249,7 +252,7 @@ class LatentSearch:
                 where="latent search",
             )
         if not np.isfinite(points).all():
-            raise DataError("a latent vector is not finite", where="latent search")
+            raise DataError("a point of the search is not finite", where="latent search")
         return points
 
     def _new_rows(self, pool: np.ndarray) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 In: reduced ``counts (n, 103)``. Out: descriptors on one scale, so that Euclidean distance between
 two compositions says how differently they behave. A Gaussian process on them predicts unseen gaps
-as well as a forest does, and far better than one on the autoencoder's latents, whose distances say
-little about chemistry (`docs/decisions/latent-search.md`).
+nearly as well as a forest does, and far better than one on the autoencoder's latents, whose
+distances say little about chemistry (`docs/decisions/latent-search.md`).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ stage      in                                          out
 ========== =========================================== ========================================
 ingest     tables, CIF folders, ASE databases          initial labels, known keys, templates
 train      labelled compositions, structures           weights with model cards
-explore    encoded labels, an oracle                   visited compositions with labels
+explore    labels, the autoencoder, an oracle          visited compositions with labels
 oracle     a batch of compositions                     labels at once, or pending job ids
 sample     a generator and a shard number              a shard of drawn compositions
 screen     shards, rules, the screening model          novel valid candidates in the window

@@ -1,5 +1,7 @@
-"""Explore stage: the active-learning loop in the latent space (AGD sec. 2.3).
+"""Explore stage: the active-learning loop (AGD sec. 2.3).
 
+Candidates are made in the autoencoder's latent space and decoded; by default the surrogate that
+chooses among them sees descriptors of their composition, not the latents.
 In: initial labels, the autoencoder, an oracle. Out: every composition the search asked for with its
 label, and a summary: the best label by oracle call, what became of the candidates by source. Each
 iteration is one resumable part with its own table; the search is rebuilt from those tables. Where

@@ -38,6 +38,8 @@ class ExploreConfig(BaseModel):
         space that is used up can reach. AGD counts suggestions, decodable or not: its experiments
         are ``iterations: 50`` with ``decode_first: false``.
     backend : {"batch", "bayesian-optimization"}
+        Our own Gaussian process, or scikit-learn's with the container of points and the
+        acquisition functions of the package AGD used, whose optimiser is run by neither.
     acquisition : {"ucb", "ei"}
     kappa, xi : float
         See `models.latent_search.Acquisition`.
@@ -102,7 +104,7 @@ class ExploreConfig(BaseModel):
     def agd(cls, **changes: Any) -> ExploreConfig:
         """Return AGD's search (sec. 2.3 and 3.2), with changes.
 
-        The named package on box samples, chosen before decoding; 1,000 suggestions in 50
+        Parts of the named package on box samples, chosen before decoding; 1,000 suggestions in 50
         iterations; everything that decodes to a composition within the limits is labelled.
         """
         settings: dict[str, Any] = {
