@@ -34,7 +34,11 @@ SMALL = {
     "sample.shards": 4,
     "sample.shard_size": 20_000,
     "template.limit": 60,
+    "template.maximum_emd": 102,
+    "template.minimum_volume_scale": 0.01,
+    "template.maximum_volume_scale": 100,
 }
+"""A campaign of a minute that makes some sixty jobs: any template will do here."""
 
 
 @dataclass

@@ -89,7 +89,7 @@ class Contents:
         ]
         for name, table in (
             ("with a crystal structure", self.structures),
-            ("formation energy below zero", self.survivors),
+            ("formation energy below the limit", self.survivors),
         ):
             steps.append((name, len(table), _by_generator(table)))
         chosen: dict[str, int] = {}
