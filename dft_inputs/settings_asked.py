@@ -114,11 +114,9 @@ def incar_differs(
     claims = read_incar(text.decode(errors="replace"))
     if (found := _first_difference(asked, claims)) is not None:
         return found
-    for tag in asked.tags.keys() - {ALIASES.get(tag, tag) for tag, _ in claims}:
-        by_itself = DEFAULTS.get(tag, ())
-        if tag not in NOT_NEEDED and not any(_accepts(asked, tag, value) for value in by_itself):
-            return _is_another(asked, tag, None)
-    return None
+    missing = asked.tags.keys() - {ALIASES.get(tag, tag) for tag, _ in claims}
+    needed = (tag for tag in sorted(missing) if not _may_be_missing(asked, tag))
+    return next((_is_another(asked, tag, None) for tag in needed), None)
 
 
 def _asked(ticket: Ticket, step: TicketStep, output: StepOutput) -> _Asked:
@@ -158,6 +156,15 @@ def _accepts(asked: _Asked, tag: str, used: object) -> bool:
     if tag in RULES:
         return RULES[tag](asked, used)
     return _as_asked(tag)(asked, used)
+
+
+def _may_be_missing(asked: _Asked, tag: str) -> bool:
+    """Return whether VASP's own choice is as good as what was asked for."""
+    if tag in HARMLESS or tag in ("ALGO", "NELM", "ISYM", "NBANDS", "SYMPREC"):
+        return True
+    if tag in OPTIMISER:
+        return not asked.displaces
+    return any(_accepts(asked, tag, value) for value in DEFAULTS.get(tag, ()))
 
 
 def _as_asked(tag: str) -> _Rule:
@@ -233,6 +240,3 @@ RULES: Mapping[str, _Rule] = {
 }
 """Tags that may differ within limits: a value that only leads to the same ground state by another
 way, or gives more room than was asked for."""
-
-NOT_NEEDED = HARMLESS | OPTIMISER | {"ALGO", "NELM", "ISYM", "NBANDS", "SYMPREC"}
-"""Tags that may be missing from an INCAR: VASP's own choice is as good."""
