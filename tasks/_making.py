@@ -10,11 +10,13 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from structure.errors import CampaignError
-from tasks._database import Place
+from tasks._database import Place, is_settled
 from tasks._database_errors import AGAIN
 from tasks._handles import SCHEMA_VERSION
 from tasks._sql import FACTS, METADATA, insert_ignore
 
+HEADER = 100
+"""Bytes at the beginning of every SQLite file."""
 _MAKING = 4_197_604
 """Advisory lock of a database in which a ledger is being made: any number, the same always."""
 
@@ -32,14 +34,33 @@ def has_begun(root: Path) -> bool:
 
 
 def refuse_lost(place: Place) -> None:
-    """Refuse a ledger's file that is missing or empty, before SQLite takes it for a new one.
+    """Refuse a ledger's file that is missing or cut short, of which SQLite would make another.
+
+    SQLite takes a file shorter than its header for a new database, and reads zeros for what is
+    missing of the last page.
 
     Raises
     ------
-    LedgerLost
+    CampaignError
     """
-    if place.file is not None and (not place.file.exists() or not place.file.stat().st_size):
+    if place.file is None:
+        return
+    if not place.file.exists() or place.file.stat().st_size < HEADER:
         raise lost(place)
+    try:
+        with place.file.open("rb") as handle:
+            header = handle.read(HEADER)
+    except OSError:
+        return  # SQLite says why
+    page, size = int.from_bytes(header[16:18], "big"), place.file.stat().st_size
+    if not header.startswith(b"SQLite format 3") or page <= 1 or not size % page:
+        return
+    if is_settled(place.file):
+        raise CampaignError(
+            f"the ledger is damaged: {size} bytes are no whole number of its pages",
+            where=str(place),
+            fix=AGAIN,
+        )
 
 
 class LedgerLost(CampaignError):

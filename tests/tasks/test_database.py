@@ -275,6 +275,20 @@ def test_a_ledger_cut_short_is_not_opened_so_that_its_log_stays(tmp_path):
     assert (root / "ledger.sqlite-wal").read_bytes() == b"what may still be saved"
 
 
+@pytest.mark.parametrize("kept", [1, 99, 100, 4095, 4096, 8192, 0.5, -1])
+def test_a_ledger_cut_anywhere_is_refused_as_it_is(tmp_path, kept):
+    Campaign(tmp_path, {}, 1).close()
+    (tmp_path / "ingest").mkdir()
+    file = tmp_path / "ledger.sqlite"
+    whole = file.read_bytes()
+    cut = whole[: int(kept * len(whole)) if isinstance(kept, float) else kept]
+    file.write_bytes(cut)
+    for use in (lambda: Campaign(tmp_path, {}, 1), lambda: try_campaign(tmp_path)):
+        with pytest.raises(CampaignError, match="--rebuild"):
+            use()
+    assert file.read_bytes() == cut
+
+
 def test_a_missing_table_is_not_made_again(tmp_path):
     Ledger.in_folder(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection:
