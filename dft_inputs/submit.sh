@@ -34,6 +34,14 @@ name=agd-$(basename "$batch")
 
 say() { printf '%s\n' "$*"; }
 
+at_work() {  # whether a process lives; one that was killed is there until it has been reaped
+    for _ in 1 2 3 4 5; do
+        kill -0 "$1" 2>/dev/null || return 1
+        if grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; then return 1; fi
+        sleep 1
+    done
+}
+
 pending() {  # writes the pending job folders, in order of priority; given one, only that
     queue=''
     if [ "$lost" = yes ] && [ "$AGD_SCHEDULER" = slurm ]; then queue=$(queued) || exit 1; fi
@@ -182,7 +190,7 @@ fi
 mkdir -p submitted
 if ! mkdir submitted/lock 2>/dev/null; then
     holder=$(cat submitted/lock/pid 2>/dev/null || say 0)
-    if [ "$holder" != 0 ] && kill -0 "$holder" 2>/dev/null; then
+    if [ "$holder" != 0 ] && at_work "$holder"; then
         say "another submit.sh (process $holder) is at work here" >&2
         exit 1
     fi

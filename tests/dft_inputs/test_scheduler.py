@@ -326,6 +326,19 @@ def test_a_killed_submit_learns_from_a_job_that_began_that_its_list_was_sent(tmp
     assert len(calls(queue)) == 1
 
 
+@pytest.mark.parametrize("seconds", [0, 1, 60], ids=["not reaped", "dying", "at work"])
+def test_a_submit_that_was_killed_is_not_taken_for_one_at_work(tmp_path, queue, seconds):
+    batch = emit(tmp_path / "batch-0001")
+    (batch / "submitted/lock").mkdir(parents=True)
+    other = subprocess.Popen(["sleep", str(seconds)])
+    (batch / "submitted/lock/pid").write_text(f"{other.pid}\n")
+    done = submit(batch, queue)
+    assert ("is at work here" in done.stderr) == (seconds == 60)
+    assert len(calls(queue)) == (seconds != 60)
+    other.kill()
+    other.wait()
+
+
 def test_a_job_cancelled_while_it_waits_does_not_begin(tmp_path, queue):
     batch = emit(tmp_path / "batch-0001")
     submit(batch, queue)
