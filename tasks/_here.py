@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 LOCK = "here.lock"
@@ -54,6 +55,10 @@ def busy(root: Path) -> bool:
 
 def main(root: Path, places: list[Path]) -> None:
     """Leave the caller behind, wait for our turn, and submit."""
+    handle = (root / LOCK).open("a")
+    with suppress(OSError):  # others run: our turn comes after theirs
+        # Taken before the caller goes on, so that it finds these jobs at work; the child shares it.
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     child = os.fork()
     if child:
         sys.stdout.write(f"{child}\n")
@@ -63,7 +68,7 @@ def main(root: Path, places: list[Path]) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
-    with (root / LOCK).open("a") as handle:
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         for place in places:
             (place / "submitted").mkdir(exist_ok=True)
