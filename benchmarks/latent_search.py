@@ -371,8 +371,8 @@ def page(
 
 `{command}` with `OMP_NUM_THREADS=1`; Python {platform.python_version()}, {versions}; {machine}.
 What follows from it is in `docs/decisions/latent-search.md`; what the shipped campaigns set, at
-their window, is in `latent_search_shipped.md` ("package backend"). Where a row has fewer seeds, the runs
-were stopped for time; the rows of 2,000 candidates change one thing each.
+their window, is in `latent_search_shipped.md` ("package backend"). Where a row has fewer seeds,
+the runs were stopped for time; the rows of 2,000 candidates change one thing each.
 
 ## What the surrogate knows
 
