@@ -337,14 +337,13 @@ def main() -> None:
     oracle = BoostingModel.load(arguments.oracle, threads=1)
     world = World(space, oracle, known, arguments.budget, arguments.initial)
     fit = surrogate_rows(world, max(arguments.seeds, 2))
-    window = arguments.window
-    results = quality(world, arguments.seeds, arguments.methods, window, arguments.cache)
+    results = quality(world, arguments.seeds, arguments.methods, arguments.window, arguments.cache)
     command = "python benchmarks/latent_search.py " + " ".join(
         f"--{name} {getattr(arguments, name)}" for name in ("seeds", "budget", "initial")
     )
     command += " --shipped" * arguments.shipped
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(page(command, world, fit, results, arguments.seeds, window))
+    arguments.out.write_text(page(command, world, fit, results, arguments.seeds, arguments.window))
     print(arguments.out)
 
 
