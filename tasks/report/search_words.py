@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 BACKENDS = {
     "batch": "It is this product's own Gaussian process (Matérn 5/2, fitted noise)",
-    "bayesian-optimization": "It is scikit-learn's Gaussian process (Matérn 5/2, no noise term) "
+    "bayesian-optimization": "It is scikit-learn's Gaussian process (Matérn 5/2, fixed noise) "
     "with the container of points and the acquisition function of the package "
     "bayesian-optimization, whose own optimiser is not run",
 }
