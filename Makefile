@@ -17,11 +17,12 @@ campaign: $(INSTALLED)
 serve: $(INSTALLED)
 	$(BIN)/agd serve $(ARGS)
 
+# Three processes on two cores: many tests wait for servers and jobs.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not dft and not slurm" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadscope -m "not dft and not slurm" $(ARGS)
 
 test-fast: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow and not flow and not dft and not slurm" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadscope -m "not slow and not flow and not dft and not slurm" $(ARGS)
 
 # The fast tests with one version of Python, in an environment beside .venv.
 test-3.11 test-3.12: test-%:
