@@ -26,9 +26,9 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifParser, CifWriter
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from structure.cif import read_cif
+from structure.crystals.cif import read_cif
 from structure.errors import Rejection
-from structure.template_sources import SYMPREC
+from structure.templates.template_sources import SYMPREC
 
 SAME_A = 0.1
 SAMPLE, WITH_HYDROGEN = 300, 100

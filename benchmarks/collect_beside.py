@@ -45,12 +45,12 @@ SMALL = {
     "filter.limit": 10,
 }
 
-RUN = "from flows.cli import main; main()"
+RUN = "from flows.cli.app import main; main()"
 
 COLLECT = """
 import json, sys
 from pathlib import Path
-from tasks._ledger import Ledger
+from tasks.ledger.ledger import Ledger
 from tasks.collect import collect_campaign
 root, log, stop = (Path(word) for word in sys.argv[1:])
 while not (root / "handoff").is_dir() and not stop.exists():
@@ -178,8 +178,8 @@ def add(record: Record, lines: list[dict[str, Any]]) -> None:
 
 def audit(record: Record, root: Path) -> None:
     """Hold the directory of a campaign that has ended against its ledger."""
-    from tasks._ledger import Ledger
     from tasks.collect import collect_campaign
+    from tasks.ledger.ledger import Ledger
 
     wait_for_jobs(root)
     found = collect_campaign(root)
@@ -204,7 +204,7 @@ def audit(record: Record, root: Path) -> None:
 
 def wait_for_jobs(root: Path) -> None:
     """Wait until the calculations that the search started have ended."""
-    from tasks._here import busy
+    from tasks.oracles.run_here import busy
 
     while busy(root):
         time.sleep(0.2)

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from measuring import ROOT, data_folder, materials_project_formulas, publish, rate, setting, timed
 
-from models.charges import charge_features
-from models.descriptors import MAGPIE_NAMES, descriptors, magpie
+from models.properties.charge_descriptors import charge_features
+from models.properties.descriptors import MAGPIE_NAMES, descriptors, magpie
 from structure.composition import parse_formulas
 
 

@@ -28,8 +28,8 @@ from measuring import (
 )
 
 from structure.composition import formulas_of, parse_formulas
-from structure.emd import EmdIndex, cumulative, distances
-from structure.validity import matched_random, valid
+from structure.rules.validity import matched_random, valid
+from structure.templates.emd import EmdIndex, cumulative, distances
 
 PEER = ROOT / ".venv-peers" / "bin" / "python"
 

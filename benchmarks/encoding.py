@@ -16,7 +16,12 @@ import numpy as np
 from measuring import data_folder, materials_project_formulas, publish, rate, setting, timed
 from pymatgen.core import Composition
 
-from models.encoding import AGD_ENCODING, MATGAN_ENCODING, Encoding, counts_from_one_hot
+from models.compositions.encoding import (
+    AGD_ENCODING,
+    MATGAN_ENCODING,
+    Encoding,
+    counts_from_one_hot,
+)
 from structure.composition import (
     anonymous_formulas,
     counts_from,

@@ -18,14 +18,14 @@ import numpy as np
 from measuring import data_folder, publish, rate, setting
 
 import models.pretrained
-from models.datasets import load_training_data, split_by_formula
-from models.gatgnn import EnergySet, FormationEnergyModel, GatgnnConfig, energy_set
-from models.gatgnn_network import Gatgnn
-from models.metrics import regression_metrics, sign_metrics
+from models.fitting.datasets import load_training_data, split_by_formula
+from models.properties.gatgnn import EnergySet, FormationEnergyModel, GatgnnConfig, energy_set
+from models.properties.gatgnn_network import Gatgnn
+from models.properties.metrics import regression_metrics, sign_metrics
 from structure.composition import formulas_of, keys_of
 from structure.errors import Rejection
-from structure.library import TemplateLibrary
-from structure.substitution import substitute
+from structure.templates.library import TemplateLibrary
+from structure.templates.substitution import substitute
 
 SIZES = ((1, 4), (5, 8), (9, 14), (15, 20))
 TEMPLATES = 10

@@ -20,17 +20,17 @@ import torch
 from measuring import data_folder, publish, setting
 
 import models.pretrained
-from models.autoencoder import Autoencoder
-from models.datasets import load_training_data
-from models.generation_metrics import generation_metrics
-from models.generator import CompositionGenerator, load_generator
-from models.generator_training import CompositionSet, autoencoder_metrics
-from models.matgan import MatGANConfig, published
-from models.matgan_training import fit_matgan
-from models.sequence import SequenceConfig, fit_sequence
-from models.training import FitBudget
+from models.compositions.autoencoder import Autoencoder
+from models.compositions.generation_metrics import generation_metrics
+from models.compositions.generator import CompositionGenerator, load_generator
+from models.compositions.generator_training import CompositionSet, autoencoder_metrics
+from models.compositions.matgan import MatGANConfig, published
+from models.compositions.matgan_training import fit_matgan
+from models.compositions.sequence import SequenceConfig, fit_sequence
+from models.fitting.datasets import load_training_data
+from models.fitting.loop import FitBudget
 from structure.composition import reduce
-from structure.validity import RuleSet, matched_random, neutral, valid
+from structure.rules.validity import RuleSet, matched_random, neutral, valid
 
 SHIPPED = Path(models.pretrained.__file__).parent
 DRAWS = 100_000

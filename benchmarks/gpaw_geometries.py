@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from pymatgen.analysis.molecule_structure_comparator import CovalentRadius
 
-from dft_inputs.gpaw import GPAW_ELEMENTS
-from dft_inputs.prototypes import build
-from dft_inputs.references import REFERENCES, is_molecule, reference_structure
+from dft_inputs.gpaw.jobs import GPAW_ELEMENTS
+from dft_inputs.references.prototypes import build
+from dft_inputs.references.reference_phases import REFERENCES, is_molecule, reference_structure
 
 COMPOUNDS = Path(__file__).parents[1] / "dft_inputs" / "data" / "gpaw_compounds.txt"
 ORIGIN = "prototype relaxed by CHGNet 0.3.0"

@@ -183,7 +183,7 @@ def main() -> None:
             "The Materials Project corrects compounds of these anions, or the energies of their "
             "gases, empirically and mixes PBE with PBE+U, so these classes differ by construction; "
             "the class without them is the fair comparison. The elements' states are those of "
-            "`dft_inputs/references.py`.",
+            "`dft_inputs/references/reference_phases.py`.",
             "",
             "The aim was at least 300 compounds, 600 if the time allowed, with a median gap "
             f"difference of at most 0.15 eV. There are {len(rows)}; `gpaw_set.py run` goes on from "

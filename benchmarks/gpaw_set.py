@@ -28,17 +28,17 @@ from pymatgen.core import Element, Structure
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from dft_inputs.folder import Job, extend_batch, next_batch_name, write_batch  # noqa: E402
-from dft_inputs.gpaw import GpawResult, Treatment, gpaw_job, read_result  # noqa: E402
-from dft_inputs.recipes import GPAW  # noqa: E402
-from dft_inputs.references import formation_energy, reference_job  # noqa: E402
-from dft_inputs.scheduler import ClusterSettings, batch_files  # noqa: E402
-from dft_inputs.status import State  # noqa: E402
+from dft_inputs.batch.scheduler import ClusterSettings, batch_files  # noqa: E402
+from dft_inputs.gpaw.jobs import GpawResult, Treatment, gpaw_job, read_result  # noqa: E402
+from dft_inputs.job.folder import Job, extend_batch, next_batch_name, write_batch  # noqa: E402
+from dft_inputs.job.status import State  # noqa: E402
+from dft_inputs.recipes.shipped import GPAW  # noqa: E402
+from dft_inputs.references.reference_phases import formation_energy, reference_job  # noqa: E402
 from structure.errors import Rejection  # noqa: E402
 from structure.files import write_text  # noqa: E402
-from tasks._campaign import Campaign  # noqa: E402
-from tasks._ledger import Ledger  # noqa: E402
+from tasks.campaign.directory import Campaign  # noqa: E402
 from tasks.collect import collect  # noqa: E402
+from tasks.ledger.ledger import Ledger  # noqa: E402
 
 SET = ROOT / "dft_inputs" / "data" / "gpaw_set.jsonl"
 SCHEME = "elements-gpaw-pbe"

@@ -37,18 +37,18 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from dft_inputs.folder import batches, emitted_jobs, job_folders  # noqa: E402
-from dft_inputs.prototypes import build  # noqa: E402
-from dft_inputs.scheduler import ClusterSettings  # noqa: E402
-from dft_inputs.status import scan  # noqa: E402
+from dft_inputs.batch.scheduler import ClusterSettings  # noqa: E402
+from dft_inputs.job.folder import batches, emitted_jobs, job_folders  # noqa: E402
+from dft_inputs.job.status import scan  # noqa: E402
+from dft_inputs.references.prototypes import build  # noqa: E402
 from structure.composition import counts_from, formulas_of  # noqa: E402
-from structure.io import structure_json  # noqa: E402
-from tasks._campaign import Campaign  # noqa: E402
-from tasks._handles import write_table  # noqa: E402
-from tasks._ledger import Ledger  # noqa: E402
-from tasks._outputs import Filtered, Trained  # noqa: E402
+from structure.crystals.crystal_text import structure_json  # noqa: E402
+from tasks.campaign.directory import Campaign  # noqa: E402
+from tasks.campaign.handles import write_table  # noqa: E402
+from tasks.campaign.outputs import Filtered, Trained  # noqa: E402
 from tasks.collect import collect_campaign  # noqa: E402
 from tasks.handoff import HandoffConfig, hand_off  # noqa: E402
+from tasks.ledger.ledger import Ledger  # noqa: E402
 
 FAKE = ROOT / "tests" / "engines" / "fake_vasp"
 WRITTEN_WHILE_KILLED = 60
@@ -320,8 +320,8 @@ def main() -> None:
 
 def make_potcars(place: Path, potcars: Path) -> int:
     """Make stand-in POTCARs of every symbol any candidate or reference can need."""
-    from dft_inputs.recipes import PAPER
-    from dft_inputs.vasp import potcar_symbols
+    from dft_inputs.recipes.shipped import PAPER
+    from dft_inputs.vasp.inputs import potcar_symbols
     from structure.errors import Rejection
 
     named = potcar_symbols(PAPER, [*CATIONS, *ANIONS])

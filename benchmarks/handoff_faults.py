@@ -17,7 +17,7 @@ from typing import Any
 
 from handoff import candidates, expected, toy
 
-from dft_inputs.prototypes import build
+from dft_inputs.references.prototypes import build
 
 STEPS = ("00-relax1", "01-relax2", "02-static", "03-uniform", "04-bands")
 ONCE = {

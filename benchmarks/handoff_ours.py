@@ -22,14 +22,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from dft_inputs.folder import batches  # noqa: E402
-from dft_inputs.scheduler import ClusterSettings  # noqa: E402
-from tasks._campaign import Campaign  # noqa: E402
-from tasks._handles import write_table  # noqa: E402
-from tasks._ledger import Ledger  # noqa: E402
-from tasks._outputs import Filtered, Trained  # noqa: E402
+from dft_inputs.batch.scheduler import ClusterSettings  # noqa: E402
+from dft_inputs.job.folder import batches  # noqa: E402
+from tasks.campaign.directory import Campaign  # noqa: E402
+from tasks.campaign.handles import write_table  # noqa: E402
+from tasks.campaign.outputs import Filtered, Trained  # noqa: E402
 from tasks.collect import collect_campaign  # noqa: E402
 from tasks.handoff import HandoffConfig, hand_off  # noqa: E402
+from tasks.ledger.ledger import Ledger  # noqa: E402
 
 
 def survivors(campaign: Campaign, cells: dict[str, dict[str, object]]) -> Filtered:
@@ -38,7 +38,7 @@ def survivors(campaign: Campaign, cells: dict[str, dict[str, object]]) -> Filter
     from pymatgen.core import Structure
 
     from structure.composition import counts_from, formulas_of
-    from structure.io import structure_json
+    from structure.crystals.crystal_text import structure_json
 
     structures = [Structure.from_dict(cell) for cell in cells.values()]
     counts = counts_from(

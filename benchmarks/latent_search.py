@@ -27,22 +27,22 @@ import numpy as np
 import pandas as pd
 
 import models.pretrained
-from models.autoencoder import Autoencoder
-from models.boosting import BoostingModel
-from models.descriptors import descriptors
-from models.gaussian_process import MaternProcess, Observations
-from models.latent_pool import PoolShares, propose
-from models.latent_search import BATCH, KAPPA_AGD_BEST
-from models.surrogate_inputs import StandardDescriptors
+from models.compositions.autoencoder import Autoencoder
+from models.properties.boosting import BoostingModel
+from models.properties.descriptors import descriptors
+from models.search.gaussian_process import MaternProcess, Observations
+from models.search.latent_pool import PoolShares, propose
+from models.search.latent_search import BATCH, KAPPA_AGD_BEST
+from models.search.surrogate_inputs import StandardDescriptors
 from structure.composition import first_of_each, keys_of, parse_formulas, reduce
-from structure.validity import valid
-from tasks._campaign import Campaign
-from tasks._handles import Window, write_table
-from tasks._oracles import MLOracle
-from tasks._outputs import Ingested, Trained
-from tasks.explore import ExploreConfig, explore
+from structure.rules.validity import valid
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import Window, write_table
+from tasks.campaign.outputs import Ingested, Trained
+from tasks.explore.stage import ExploreConfig, explore
 from tasks.explore.state import Rows
-from tasks.oracle import PROPERTY
+from tasks.label import PROPERTY
+from tasks.oracles.oracle import MLOracle
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = Path(models.pretrained.__file__).parent
@@ -165,7 +165,7 @@ def known_pool(world: World, seed: int) -> Callable[..., np.ndarray]:
 
 
 def generated_pool(world: World, seed: int) -> Callable[..., np.ndarray]:
-    from models.generator import load_generator
+    from models.compositions.generator import load_generator
 
     drawn = reduce(load_generator(SHIPPED / "sequence").sample(5 * GENERATED, seed))
     drawn = drawn[within_limits(drawn) & world.space.accepts(drawn)]

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 import models.pretrained
-from models.autoencoder import Autoencoder
-from models.descriptors import descriptors
-from models.latent_search import BATCH, LatentSearch
-from models.surrogate_inputs import StandardDescriptors
+from models.compositions.autoencoder import Autoencoder
+from models.properties.descriptors import descriptors
+from models.search.latent_search import BATCH, LatentSearch
+from models.search.surrogate_inputs import StandardDescriptors
 from structure.composition import keys_of, parse_formulas
 
 ROOT = Path(__file__).resolve().parent.parent

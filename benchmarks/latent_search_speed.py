@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 import models.pretrained
-from models.autoencoder import Autoencoder
-from models.latent_pool import PoolShares, propose
-from models.latent_search import BATCH, Acquisition, LatentSearch
+from models.compositions.autoencoder import Autoencoder
+from models.search.latent_pool import PoolShares, propose
+from models.search.latent_search import BATCH, Acquisition, LatentSearch
 from structure.composition import first_of_each, keys_of, parse_formulas
 
 ROOT = Path(__file__).resolve().parent.parent

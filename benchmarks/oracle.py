@@ -18,12 +18,12 @@ from measuring import data_folder, publish, rate, setting
 from sklearn.ensemble import RandomForestRegressor
 
 import models.pretrained
-from models import charges
-from models.boosting import BoostingConfig, BoostingModel
-from models.datasets import Labelled, chemical_systems, load_training_data, split_by_formula
-from models.descriptors import MAGPIE_NAMES, NAMES, descriptors
-from models.forest import ForestConfig, ForestModel
-from models.metrics import coverage, regression_metrics
+from models.fitting.datasets import Labelled, chemical_systems, load_training_data, split_by_formula
+from models.properties import charge_descriptors as charges
+from models.properties.boosting import BoostingConfig, BoostingModel
+from models.properties.descriptors import MAGPIE_NAMES, NAMES, descriptors
+from models.properties.forest import ForestConfig, ForestModel
+from models.properties.metrics import coverage, regression_metrics
 from structure.composition import keys_of
 from tasks.train import ScreeningConfig
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.measuring import publish, timed  # noqa: E402
-from dft_inputs.properties import elasticity, hull_distance  # noqa: E402
+from dft_inputs.properties.corrections import elasticity, hull_distance  # noqa: E402
 
 SEEDS = (0, 1, 2, 3, 4)
 TENSORS = 2000

@@ -21,15 +21,15 @@ import numpy as np
 from measuring import publish, rate, setting, timed
 from smact.screening import smact_validity
 
-from models.boosting import BoostingModel
-from models.generator import load_generator
+from models.compositions.generator import load_generator
+from models.properties.boosting import BoostingModel
 from structure.composition import formulas_of, reduce
-from tasks._campaign import Campaign
-from tasks._embedded import shipped
-from tasks._handles import ModelHandle, Window, read_table, write_table
-from tasks._outputs import Explored, Ingested, Sampled, ScreenedShard
-from tasks.ingest import IngestConfig, ingest
-from tasks.screen import ScreenConfig, merge_screened, screen_shard
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import ModelHandle, Window, read_table, write_table
+from tasks.campaign.outputs import Explored, Ingested, Sampled, ScreenedShard
+from tasks.ingest.embedded import shipped
+from tasks.ingest.stage import IngestConfig, ingest
+from tasks.screen.stage import ScreenConfig, merge_screened, screen_shard
 from tasks.train import TrainConfig
 
 LABELS = 1300  # 300 first labels and a search of 1,000, as in AGD's Exp3

@@ -29,10 +29,10 @@ from measuring import publish
 
 from structure.composition import N_ELEMENTS, formulas_of, keys_of, reduce
 from structure.files import sha256_of, write_json
-from tasks._campaign import Campaign
-from tasks._handles import handle_for, write_table
-from tasks._ledger import Candidate, Label, Ledger
-from tasks._outputs import ScreenedShard
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import handle_for, write_table
+from tasks.campaign.outputs import ScreenedShard
+from tasks.ledger.ledger import Candidate, Label, Ledger
 
 SHARD = 100_000
 SHARDS = 10

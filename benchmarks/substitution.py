@@ -25,8 +25,8 @@ from pymatgen.core.structure_prediction.volume_predictor import DLSVolumePredict
 from structure.composition import keys_of
 from structure.elements import ELEMENTS, INDEX
 from structure.errors import Rejection
-from structure.library import TemplateLibrary
-from structure.substitution import (
+from structure.templates.library import TemplateLibrary
+from structure.templates.substitution import (
     ANY_VOLUME,
     FAR_EMD,
     MAXIMUM_EMD,
@@ -37,8 +37,8 @@ from structure.substitution import (
     covalent_radii,
     substitute,
 )
-from structure.template_sources import SYMPREC
-from tasks._embedded import EmbeddedConfig, embedded_templates
+from structure.templates.template_sources import SYMPREC
+from tasks.ingest.embedded import EmbeddedConfig, embedded_templates
 
 IONIC = np.array([float(Element(e).average_ionic_radius or np.nan) for e in ELEMENTS])
 

@@ -20,13 +20,13 @@ from importlib.metadata import version
 
 from measuring import ROOT, publish
 
-from tasks._surroundings import of_others, settings
+from tasks.campaign.surroundings import of_others, settings
 
 NAMES = (*settings({}), "OMP_WAIT_POLICY")
 DRAW = """
 import hashlib, resource, sys, time
-from models.generator import load_generator
-from tasks._embedded import shipped
+from models.compositions.generator import load_generator
+from tasks.ingest.embedded import shipped
 
 def cpu():
     used = resource.getrusage(resource.RUSAGE_SELF)

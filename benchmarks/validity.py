@@ -18,7 +18,7 @@ from measuring import data_folder, materials_project_formulas, publish, rate, se
 from smact.screening import smact_validity
 
 from structure.composition import formulas_of, parse_formulas
-from structure.validity import RuleSet, matched_random, valid
+from structure.rules.validity import RuleSet, matched_random, valid
 
 RULES = {
     "strict, default list": RuleSet(),

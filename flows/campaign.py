@@ -15,12 +15,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 from prefect.tasks import Task
 
-from flows.artifacts import Progress, publish
 from flows.explore import as_subflow
 from flows.pipeline import opened, run_campaign, stage_runs
-from flows.plan import planned
-from tasks._campaign import BudgetUsed, Campaign
-from tasks.explore import explore
+from flows.running.artifacts import Progress, publish
+from flows.running.plan import planned
+from tasks.campaign.directory import BudgetUsed, Campaign
+from tasks.explore.stage import explore
 
 Output = TypeVar("Output")
 

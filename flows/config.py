@@ -18,14 +18,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from structure.errors import ConfigError
-from tasks._handles import Window
-from tasks.explore import ExploreConfig
+from tasks.campaign.handles import Window
+from tasks.explore.stage import ExploreConfig
 from tasks.filter import FilterConfig
 from tasks.handoff import HandoffConfig
-from tasks.ingest import IngestConfig
-from tasks.report import ReportConfig
+from tasks.ingest.stage import IngestConfig
+from tasks.report.stage import ReportConfig
 from tasks.sample import SampleConfig
-from tasks.screen import ScreenConfig
+from tasks.screen.stage import ScreenConfig
 from tasks.template import TemplateConfig
 from tasks.train import TrainConfig
 

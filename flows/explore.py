@@ -11,11 +11,11 @@ from typing import Any
 
 from prefect import flow
 
-from flows.artifacts import Progress
-from tasks._campaign import Campaign
-from tasks._outputs import Explored
-from tasks.explore import Progress as SearchProgress
-from tasks.explore import explore
+from flows.running.artifacts import Progress
+from tasks.campaign.directory import Campaign
+from tasks.campaign.outputs import Explored
+from tasks.explore.stage import Progress as SearchProgress
+from tasks.explore.stage import explore
 
 
 def as_subflow(campaign: Campaign) -> Callable[..., Explored]:

@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from flows.config import CampaignConfig, as_begun
-from flows.nights import take_in
-from flows.plan import Plan
+from flows.running.nights import take_in
+from flows.running.plan import Plan
 from structure.errors import AgdError
 from structure.files import write_text
-from tasks._campaign import BudgetUsed, Campaign
-from tasks._oracles import check_ready
-from tasks._outputs import Reported
-from tasks.explore import explore
+from tasks.campaign.directory import BudgetUsed, Campaign
+from tasks.campaign.outputs import Reported
+from tasks.explore.stage import explore
 from tasks.filter import filter_by_energy
 from tasks.handoff import hand_off
-from tasks.ingest import ingest
-from tasks.report import write_report
+from tasks.ingest.stage import ingest
+from tasks.oracles.oracle import check_ready
+from tasks.report.stage import write_report
 from tasks.sample import sample_shard
-from tasks.screen import merge_screened, screen_shard
+from tasks.screen.stage import merge_screened, screen_shard
 from tasks.template import assign_templates
 from tasks.train import refit_screening, train
 

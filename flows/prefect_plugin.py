@@ -18,8 +18,8 @@ from typing import Any
 
 from prefect.plugins import SetupResult, register_hook
 
-from flows import secret, services
-from tasks._surroundings import settings
+from flows.running import secret, services
+from tasks.campaign.surroundings import settings
 
 Request = Callable[..., Awaitable[Any]]
 

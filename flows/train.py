@@ -25,7 +25,7 @@ def fit_shipped(
     Parameters
     ----------
     data : Path
-        Folder of training data; `models.data_mapping` says how it is laid out.
+        Folder of training data; `models.fitting.data_mapping` says how it is laid out.
     out : Path
         Gets one folder a model, and ``.work`` with the checkpoints.
     only : sequence of str

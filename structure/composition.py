@@ -14,8 +14,8 @@ import numpy as np
 
 from structure.elements import ELEMENTS, INDEX
 from structure.errors import DataError, Rejection
-from structure.formula import parse_formula as parse_formula
-from structure.formula_buffer import joined_words, tokens_of
+from structure.formulas.buffer import joined_words, tokens_of
+from structure.formulas.formula import parse_formula as parse_formula
 
 N_ELEMENTS = len(ELEMENTS)
 

@@ -1,8 +1,8 @@
 """Collect stage: finished DFT job directories become labels in the ledger.
 
 In: a campaign directory or a folder of them, and copies of job directories that came back
-elsewhere. Out: results, labels and states, found by `tasks._collecting.collect` beside whatever
-runs there. DFT oracles call the same function for the answers to their own questions.
+elsewhere. Out: results, labels and states, found by `tasks.dft_jobs.collect_round.collect` beside
+whatever runs there. DFT oracles call the same function for the answers to their own questions.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from structure.errors import CampaignError
-from tasks._collecting import CollectConfig, Collected, collect
-from tasks._job_lock import jobs_to_itself
-from tasks._ledger import Ledger
-from tasks._quarantine import put_back
-from tasks._rebuild import rebuild_jobs
+from tasks.dft_jobs.collect_round import CollectConfig, Collected, collect
+from tasks.dft_jobs.job_lock import jobs_to_itself
+from tasks.dft_jobs.quarantine import put_back
+from tasks.dft_jobs.rebuild import rebuild_jobs
+from tasks.ledger.ledger import Ledger
 
 __all__ = ["CollectConfig", "Collected", "campaigns_under", "collect", "collect_campaign"]
 
@@ -57,7 +57,7 @@ def collect_campaign(
         that is lost is made anew.
     restore : bool
         First move jobs of the campaign back that were set aside by mistake
-        (`tasks._quarantine.put_back`).
+        (`tasks.dft_jobs.quarantine.put_back`).
     """
     config = config or CollectConfig()
     ledger = Ledger.in_folder(root, anew=rebuild)

@@ -16,14 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from structure.composition import N_ELEMENTS, keys_of
 from structure.errors import CampaignError, Rejection
-from tasks._campaign import Campaign
-from tasks._handles import Handle, ModelHandle, read_table, write_table
-from tasks._ledger import Candidate
-from tasks._outputs import Filtered, Templated, Trained
-from tasks._seals import check_candidates, seal_candidates
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import Handle, ModelHandle, read_table, write_table
+from tasks.campaign.outputs import Filtered, Templated, Trained
+from tasks.campaign.seals import check_candidates, seal_candidates
+from tasks.ledger.ledger import Candidate
 
 if TYPE_CHECKING:
-    from models.gatgnn import FormationEnergyModel
+    from models.properties.gatgnn import FormationEnergyModel
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def _filter(
 def _model(
     campaign: Campaign, config: FilterConfig, models: Mapping[str, ModelHandle]
 ) -> FormationEnergyModel:
-    from models.gatgnn import FormationEnergyModel
+    from models.properties.gatgnn import FormationEnergyModel
 
     if config.model not in models:
         raise CampaignError(
@@ -132,7 +132,7 @@ def _model(
 
 def _energies(model: FormationEnergyModel, texts: np.ndarray) -> np.ndarray:
     """Predict a batch of structures at a time; eV/atom, shape (n,)."""
-    from structure.io import structure_from_json
+    from structure.crystals.crystal_text import structure_from_json
 
     parts = [np.zeros(0)]
     for start in range(0, len(texts), _BATCH):

@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from dft_inputs.folder import Job
-from dft_inputs.jobs import prepare_job
-from dft_inputs.recipe import Recipe
-from dft_inputs.recipes import RECIPES, recipe_named
-from dft_inputs.scheduler import ClusterSettings
+from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.job.folder import Job
+from dft_inputs.job.prepare import prepare_job
+from dft_inputs.recipes.recipe import Recipe
+from dft_inputs.recipes.shipped import RECIPES, recipe_named
+from structure.crystals.crystal_text import structure_from_json
 from structure.errors import Rejection
-from structure.io import structure_from_json
-from tasks._campaign import Campaign
-from tasks._competing import Competitors
-from tasks._contradictions import check_jobs
-from tasks._emission import Emission, each_question_once
-from tasks._handles import handle_for, read_table
-from tasks._job_lock import jobs_to_itself
-from tasks._outputs import Filtered, HandedOff, Trained
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import handle_for, read_table
+from tasks.campaign.outputs import Filtered, HandedOff, Trained
+from tasks.dft_jobs.competing_phases import Competitors
+from tasks.dft_jobs.contradictions import check_jobs
+from tasks.dft_jobs.emit import Emission, each_question_once
+from tasks.dft_jobs.job_lock import jobs_to_itself
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class HandoffConfig(BaseModel):
     Attributes
     ----------
     recipe : str
-        Name of a recipe (`dft_inputs.recipes`); it decides the engine.
+        Name of a recipe (`dft_inputs.recipes.shipped`); it decides the engine.
     optional_steps : tuple of str
         Optional steps of the recipe to include, e.g. ``("06-elastic",)``.
     references : bool

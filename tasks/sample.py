@@ -11,9 +11,9 @@ import logging
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from structure.errors import ConfigError, ModelError
-from tasks._campaign import Campaign
-from tasks._handles import ModelHandle, write_table
-from tasks._outputs import Sampled, Trained
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import ModelHandle, write_table
+from tasks.campaign.outputs import Sampled, Trained
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +104,8 @@ def sample_shard(campaign: Campaign, config: SampleConfig, trained: Trained, sha
 def _draw(
     campaign: Campaign, config: SampleConfig, name: str, handle: ModelHandle, shard: int
 ) -> Sampled:
-    from models.checkpoints import read_config
-    from models.generator import load_generator
+    from models.compositions.generator import load_generator
+    from models.fitting.checkpoints import read_config
 
     folder = handle.folder(campaign.root)
     if read_config(folder).sha256 != handle.sha256:

@@ -16,13 +16,13 @@ from pydantic import Field
 
 from structure.composition import formulas_of
 from structure.errors import Rejection
-from tasks._campaign import Campaign
-from tasks._handles import Handle, read_table, write_table
-from tasks._outputs import Ingested, Screened, Templated
-from tasks._structures import Placed, StructureConfig, first_usable, usable_templates
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import Handle, read_table, write_table
+from tasks.campaign.library import Placed, StructureConfig, first_usable, usable_templates
+from tasks.campaign.outputs import Ingested, Screened, Templated
 
 if TYPE_CHECKING:
-    from structure.library import TemplateLibrary
+    from structure.templates.library import TemplateLibrary
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +67,12 @@ def assign_templates(
     -------
     Templated
         Rejection codes: ``no-template`` (no template has the stoichiometry), ``far-template`` (the
-        nearest is too far), and those of `structure.substitution.substitute` where every template
-        tried failed.
+        nearest is too far), and those of `structure.templates.substitution.substitute` where every
+        template tried failed.
     """
 
     def build() -> Templated:
-        from structure.library import TemplateLibrary
+        from structure.templates.library import TemplateLibrary
 
         library = TemplateLibrary.load(ingested.templates.open_in(campaign.root))
         library = usable_templates(library, config)
@@ -110,7 +110,7 @@ def _substituted(
 
 def _nearest_formulas(library: TemplateLibrary, counts: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Return the nearest formula of the library whatever its stoichiometry, and its distance."""
-    from structure.emd import nearest
+    from structure.templates.emd import nearest
 
     indices, emd = nearest(counts, library.cumulative, 1)
     if not indices.size:
@@ -132,7 +132,7 @@ def _write_structures(
     and ``nearest_formula``, ``nearest_emd`` (the nearest compound of any stoichiometry, as the
     paper takes it; it could be substituted where ``nearest_emd`` equals ``emd``).
     """
-    from structure.io import structure_json
+    from structure.crystals.crystal_text import structure_json
 
     rows = np.array([a.candidate for a in found], dtype=np.intp)
     templates = np.array([a.placed.template for a in found], dtype=np.intp)

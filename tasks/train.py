@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.boosting import BoostingConfig
-from models.checkpoints import model_hash
-from models.forest import ForestConfig
+from models.fitting.checkpoints import model_hash
+from models.properties.boosting import BoostingConfig
+from models.properties.forest import ForestConfig
 from structure.composition import first_of_each, keys_of
 from structure.errors import DataError, ModelError
 from structure.files import sha256_of
-from tasks._campaign import Campaign
-from tasks._handles import Handle, ModelHandle, read_table
-from tasks._outputs import Ingested, Trained
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import Handle, ModelHandle, read_table
+from tasks.campaign.outputs import Ingested, Trained
 
 if TYPE_CHECKING:
-    from models.checkpoints import ModelConfig
-    from models.datasets import TrainingData
-    from models.progress import Report
+    from models.fitting.checkpoints import ModelConfig
+    from models.fitting.datasets import TrainingData
+    from models.fitting.progress import Report
 
 logger = logging.getLogger(__name__)
 
@@ -136,8 +136,8 @@ def _settle(campaign: Campaign, config: TrainConfig, name: ModelName) -> ModelHa
 
 def _fit_inside(campaign: Campaign, config: TrainConfig, name: ModelName) -> None:
     """Fit a model in the campaign's own folder; a killed fit goes on."""
-    from models.datasets import load_training_data
-    from structure.tables import resolve_path
+    from models.fitting.datasets import load_training_data
+    from structure.sources.tables import resolve_path
 
     assert config.data is not None
     data = load_training_data(resolve_path(config.data))
@@ -149,7 +149,7 @@ def _fit_inside(campaign: Campaign, config: TrainConfig, name: ModelName) -> Non
 
 def _console(name: str) -> AbstractContextManager[Report]:
     """Give a progress report that writes to the terminal or the log."""
-    from models.progress import console_report
+    from models.fitting.progress import console_report
 
     return console_report(name)
 
@@ -162,7 +162,7 @@ def checked(folder: Path) -> ModelConfig:
     ModelError
         If the folder is missing, damaged or changed.
     """
-    from models.checkpoints import WEIGHTS_NAME, read_config
+    from models.fitting.checkpoints import WEIGHTS_NAME, read_config
 
     config = read_config(folder)
     weights = folder / WEIGHTS_NAME
@@ -219,7 +219,8 @@ def refit_screening(
     ingested : Ingested
         Its initial labels are used.
     visited : Handle
-        Table of the search (`tasks._outputs.Explored.visited`); rows labelled there are used.
+        Table of the search (`tasks.campaign.outputs.Explored.visited`); rows labelled there are
+        used.
     trained : Trained
         Not read: AGD screens with a model of the labels found so far, not with the oracle.
 
@@ -274,8 +275,8 @@ def _labels(root: Path, initial: Handle, visited: Handle) -> tuple[np.ndarray, n
 def _fit_screening(
     config: ScreeningConfig, counts: np.ndarray, values: np.ndarray, seed: int, folder: Path
 ) -> ModelConfig:
-    from models.boosting import BoostingModel
-    from models.forest import ForestModel
+    from models.properties.boosting import BoostingModel
+    from models.properties.forest import ForestModel
 
     model: Any
     if config.kind == "boosting":
@@ -306,7 +307,7 @@ def fit_models(
     Parameters
     ----------
     data : Path
-        See `models.data_mapping`.
+        See `models.fitting.data_mapping`.
     out : Path
         Gets one folder a model.
     names : sequence of str
@@ -326,7 +327,7 @@ def fit_models(
     ConfigError, DataError, ModelError
         If the data cannot be used or a fit fails.
     """
-    from models.datasets import load_training_data
+    from models.fitting.datasets import load_training_data
 
     loaded = load_training_data(data)
     place = work or out / ".work"
@@ -341,26 +342,26 @@ def fit_model(
     data: TrainingData, name: ModelName, folder: Path, seed: int, work: Path, report: Report | None
 ) -> ModelConfig:
     """Fit one shipped model with its default configuration; see `fit_models`."""
-    from models import generator_training as generators
-    from models import property_training as properties
+    from models.compositions import generator_training as generators
+    from models.properties import property_training as properties
 
     work.mkdir(parents=True, exist_ok=True)
     if name == "oracle":
         return properties.train_oracle(data, BoostingConfig(), seed, folder, report)
     if name == "gatgnn":
-        from models.gatgnn import GatgnnConfig
+        from models.properties.gatgnn import GatgnnConfig
 
         return properties.train_gatgnn(data, GatgnnConfig(), seed, work, folder, report)
     tables = [source for kind, source in data.sources.items() if kind != "structures"]
     split = generators.CompositionSet.split(data.counts, tables, seed)
     if name == "matgan":
-        from models.matgan import MatGANConfig
+        from models.compositions.matgan import MatGANConfig
 
         return generators.train_matgan(split, MatGANConfig(), seed, work, folder, report)
     if name == "sequence":
-        from models.sequence import SequenceConfig
+        from models.compositions.sequence import SequenceConfig
 
         return generators.train_sequence(split, SequenceConfig(), seed, work, folder, report)
-    from models.autoencoder import AutoencoderConfig
+    from models.compositions.autoencoder import AutoencoderConfig
 
     return generators.train_autoencoder(split, AutoencoderConfig(), seed, work, folder, report)

@@ -67,7 +67,7 @@ def test_the_wheel_holds_every_data_file(wheel_names):
 
 
 def test_the_command_and_the_plugin_are_registered():
-    assert metadata.entry_points(group="console_scripts")["agd"].value == "flows.cli:main"
+    assert metadata.entry_points(group="console_scripts")["agd"].value == "flows.cli.app:main"
     assert metadata.entry_points(group="prefect.plugins")["agd"].value == "flows.prefect_plugin"
 
 

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.gaussian_process import REFIT_EVERY
-from models.latent_pool import PoolShares
-from models.latent_search import (
+from models.search.gaussian_process import REFIT_EVERY
+from models.search.latent_pool import PoolShares
+from models.search.latent_search import (
     BATCH,
     KAPPA,
     KAPPA_AGD_EXPERIMENTS,
@@ -16,7 +16,7 @@ from models.latent_search import (
     Acquisition,
     Backend,
 )
-from tasks._oracles import OracleConfig
+from tasks.oracles.oracle import OracleConfig
 
 BUDGET = 1000
 """Labels the search may ask for (AGD sec. 3.2, experiments 2 to 4)."""
@@ -42,7 +42,7 @@ class ExploreConfig(BaseModel):
         acquisition functions of the package AGD used, whose optimiser is run by neither.
     acquisition : {"ucb", "ei"}
     kappa, xi : float
-        See `models.latent_search.Acquisition`.
+        See `models.search.latent_search.Acquisition`.
     refit_every : int
         Points between fits of the surrogate's kernel.
     pool_size : int

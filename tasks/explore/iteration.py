@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from models.latent_pool import SOURCES, Pool, propose
+from models.search.latent_pool import SOURCES, Pool, propose
 from structure.composition import keys_of, reduce
-from tasks._handles import Window
-from tasks._oracles import Answer, Asked
+from tasks.campaign.handles import Window
 from tasks.explore.state import Rows, SearchState, Setting, Status
+from tasks.oracles.oracle import Answer, Asked
 
 
 class Tally(BaseModel):
@@ -75,7 +75,7 @@ class Decoded:
 
 def decode(latents: np.ndarray, setting: Setting, asked: set[int]) -> Decoded:
     """Decode latents and judge the compositions."""
-    from structure.validity import valid as chemically_valid
+    from structure.rules.validity import valid as chemically_valid
 
     config, space = setting.config, setting.space
     counts = reduce(space.decode(latents).astype(np.int16, copy=False))

@@ -13,15 +13,15 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from models.latent_pool import SOURCES
-from models.latent_search import LatentSearch
-from models.surrogate_inputs import StandardDescriptors
+from models.search.latent_pool import SOURCES
+from models.search.latent_search import LatentSearch
+from models.search.surrogate_inputs import StandardDescriptors
 from structure.composition import N_ELEMENTS, formulas_of, keys_of
 from structure.errors import DataError
-from tasks._campaign import Campaign
-from tasks._handles import Handle, Window, read_table
-from tasks._oracles import PROPERTY, Oracle
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import Handle, Window, read_table
 from tasks.explore.config import ExploreConfig
+from tasks.oracles.oracle import PROPERTY, Oracle
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ Status = Literal["labelled", "merged", "undecodable", "invalid", "pending", "ref
 
 
 class LatentSpace(Protocol):
-    """What the search needs of an autoencoder (`models.autoencoder.Autoencoder`).
+    """What the search needs of an autoencoder (`models.compositions.autoencoder.Autoencoder`).
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Rows:
     Attributes
     ----------
     sources : ndarray of int8, shape (n,)
-        Index into `models.latent_pool.SOURCES`.
+        Index into `models.search.latent_pool.SOURCES`.
     statuses : list of Status, length n
     reasons : list of str, length n
         Code and sentence of what the oracle refused; empty otherwise.

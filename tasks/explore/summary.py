@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from models.latent_pool import SOURCES
+from models.search.latent_pool import SOURCES
 from structure.composition import keys_of
 from structure.files import write_json
-from tasks._handles import Handle, handle_for, write_table
-from tasks._outputs import Explored
+from tasks.campaign.handles import Handle, handle_for, write_table
+from tasks.campaign.outputs import Explored
 from tasks.explore.iteration import Tally
 from tasks.explore.state import STAGE, Rows, SearchState, Setting
 

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from structure.known import SHIPPED_FROM
-from tasks._campaign import Campaign
-from tasks._handles import Handle, Window, read_table
-from tasks._oracles import SEARCH
-from tasks._outputs import (
+from structure.rules.known_formulas import SHIPPED_FROM
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import Handle, Window, read_table
+from tasks.campaign.outputs import (
     Explored,
     Filtered,
     HandedOff,
@@ -25,6 +24,7 @@ from tasks._outputs import (
     Templated,
     Trained,
 )
+from tasks.oracles.oracle import SEARCH
 
 Columns = dict[str, np.ndarray]
 

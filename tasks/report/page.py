@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from structure.substitution import FAR_EMD
+from structure.templates.substitution import FAR_EMD
 from tasks.report import figures, search_words
 from tasks.report.composition_map import tsne_points
 from tasks.report.contents import Contents
 
 if TYPE_CHECKING:
-    from tasks.report import ReportConfig
+    from tasks.report.stage import ReportConfig
 
 PICTURE_SIZE = 132
 
@@ -127,8 +127,8 @@ def _rows(contents: Contents, limit: int) -> list[dict[str, Any]]:
     """Return the rows of the candidate table, each with its picture and its CIF."""
     from pymatgen.core import Structure
 
-    from structure.io import cif_text
-    from structure.picture import picture
+    from structure.crystals.crystal_text import cif_text
+    from structure.crystals.picture import picture
 
     table = contents.survivors
     rows = []

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dft_inputs import runner
-from dft_inputs.checks import electrons_unconverged, ions_unconverged
-from dft_inputs.outputs import StepOutput, read_step
-from dft_inputs.ticket import TicketStep
+from dft_inputs.cluster import runner
+from dft_inputs.job.ticket import TicketStep
+from dft_inputs.vasp.judgement import electrons_unconverged, ions_unconverged
+from dft_inputs.vasp.outputs import StepOutput, read_step
 from tests.dft_inputs.vaspruns import OUTCAR, REACHED, Calculation, vasprun, written
 
 RELAXATION = {"IBRION": 2, "NSW": 99}

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import dft_inputs
-from dft_inputs.gpaw import GPAW_ELEMENTS
-from dft_inputs.recipes import GPAW
-from dft_inputs.references import formation_energy
+from dft_inputs.gpaw.jobs import GPAW_ELEMENTS
+from dft_inputs.recipes.shipped import GPAW
+from dft_inputs.references.reference_phases import formation_energy
 from structure.composition import counts_of, formulas_of
 from structure.errors import Rejection
-from structure.library import TemplateLibrary
+from structure.templates.library import TemplateLibrary
 
 SET = Path(dft_inputs.__file__).parent / "data" / "gpaw_set.jsonl"
 LARGEST_BYTES = 3_000_000

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from pymatgen.io.vasp import Poscar
 
-from dft_inputs.folder import Job, vasp_job, write_batch
-from dft_inputs.recipes import PAPER
-from dft_inputs.scheduler import ClusterSettings, batch_files
+from dft_inputs.batch.scheduler import ClusterSettings, batch_files
+from dft_inputs.job.folder import Job, vasp_job, write_batch
+from dft_inputs.recipes.shipped import PAPER
 from tests.dft_inputs.cells import rocksalt
 from tests.engines.one_node_slurm import LARGEST_ARRAY, CannotStartError, OneNodeSlurm
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Poscar
 
-from dft_inputs import runner
-from dft_inputs.folder import vasp_job
-from dft_inputs.phonons import repeated_cell
-from dft_inputs.recipe import Supercell
-from dft_inputs.recipes import PAPER
-from dft_inputs.ticket import Ticket
-from dft_inputs.vasp import job_structure
+from dft_inputs.cluster import runner
+from dft_inputs.job.folder import vasp_job
+from dft_inputs.job.ticket import Ticket
+from dft_inputs.properties.phonons import repeated_cell
+from dft_inputs.recipes.recipe import Supercell
+from dft_inputs.recipes.shipped import PAPER
+from dft_inputs.vasp.inputs import job_structure
 from tests.dft_inputs.cells import oblique, rocksalt, wurtzite
 from tests.dft_inputs.tampering import as_written_before
 

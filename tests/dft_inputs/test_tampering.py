@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dft_inputs.checks import Judgement, judge
-from dft_inputs.folder import Job
-from dft_inputs.outputs import StepOutput
-from dft_inputs.settings_asked import incar_differs
+from dft_inputs.job.folder import Job
+from dft_inputs.vasp.judgement import Judgement, judge
+from dft_inputs.vasp.outputs import StepOutput
+from dft_inputs.vasp.settings_asked import incar_differs
 from tests.dft_inputs.tampering import (
     POTCAR,
     Change,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
-from tasks._campaign import Campaign
+from flows.cli.app import main
+from tasks.campaign.directory import Campaign
 
 GOOD = "formula,gap\nNaCl,5.0\nKCl,5.2\nLiF,8.9\n"
 SOURCE = "{path: 'FILE', roles: [labels], columns: {formula: formula, band_gap: gap}}"

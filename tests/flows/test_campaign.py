@@ -8,14 +8,14 @@ from contextlib import closing
 
 import pytest
 
+from flows.cli.status import closing_words, standing
 from flows.config import load_config
-from flows.local import rewrite_report, run_here
 from flows.pipeline import opened, plainly, run_campaign, stage_runs
-from flows.plan import Plan, planned
-from flows.standing import closing_words, standing
+from flows.running.local import rewrite_report, run_here
+from flows.running.plan import Plan, planned
 from structure.errors import CampaignError, ConfigError
-from tasks._campaign import BudgetUsed
-from tasks._ledger import Label, Ledger
+from tasks.campaign.directory import BudgetUsed
+from tasks.ledger.ledger import Label, Ledger
 from tests.flows.campaigns import SMALL, fingerprint
 
 pytestmark = pytest.mark.slow

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dft_inputs.gpaw import DEFAULT_PYTHON, PYTHON_VARIABLE, available
-from dft_inputs.recipes import GPAW
-from flows import services
+from dft_inputs.gpaw.jobs import DEFAULT_PYTHON, PYTHON_VARIABLE, available
+from dft_inputs.recipes.shipped import GPAW
+from flows.running import services
 from structure.errors import AgdError
-from tasks._handles import read_table
-from tasks._ledger import Ledger
-from tasks._outputs import Ingested
+from tasks.campaign.handles import read_table
+from tasks.campaign.outputs import Ingested
+from tasks.ledger.ledger import Ledger
 
 NIGHTS = 3
 COMPOUNDS = 2

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from dft_inputs.ticket import read_ticket
+from dft_inputs.job.ticket import read_ticket
 from flows.config import as_begun, load_config
 from flows.pipeline import run_campaign
 from structure.errors import AgdError
-from tasks._campaign import Campaign
+from tasks.campaign.directory import Campaign
 from tasks.collect import collect_campaign
 from tests.flows.campaigns import SMALL
 

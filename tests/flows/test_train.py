@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from flows.train import fit_shipped
-from models.boosting import BoostingModel
-from models.data_mapping import DataMapping, StructureSource, TableSource
-from models.gatgnn import FormationEnergyModel
+from models.fitting.data_mapping import DataMapping, StructureSource, TableSource
+from models.properties.boosting import BoostingModel
+from models.properties.gatgnn import FormationEnergyModel
 from structure.composition import parse_formulas
 from structure.errors import ConfigError, DataError
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import models.pretrained
-from models.autoencoder import Autoencoder, decodable
-from models.checkpoints import read_config
-from models.generation_metrics import element_histogram
-from models.generator import load_generator
+from models.compositions.autoencoder import Autoencoder, decodable
+from models.compositions.generation_metrics import element_histogram
+from models.compositions.generator import load_generator
+from models.fitting.checkpoints import read_config
 from structure.composition import counts_of, keys_of, reduce
-from structure.validity import valid
+from structure.rules.validity import valid
 
 SHIPPED = Path(models.pretrained.__file__).parent
 DRAWS = 5_000

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pymatgen.core import Lattice, Structure
 
-from structure.cif import read_cif
+from structure.crystals.cif import read_cif
 from structure.errors import Rejection
 
 CUBE = (4.2, 4.2, 4.2, 90, 90, 90)

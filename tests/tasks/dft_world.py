@@ -13,15 +13,15 @@ from typing import Any
 
 from pymatgen.core import Lattice, Structure
 
-from dft_inputs.scheduler import ClusterSettings
-from structure.library import TemplateLibrary
-from tasks._campaign import Campaign
-from tasks._dft_oracle import DFTOracle
-from tasks._dft_settings import DFTOracleConfig
-from tasks._handles import Window, handle_for
-from tasks._oracles import OracleConfig
-from tasks._outputs import Explored, Ingested, Trained
-from tasks.explore import ExploreConfig, explore
+from dft_inputs.batch.scheduler import ClusterSettings
+from structure.templates.library import TemplateLibrary
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import Window, handle_for
+from tasks.campaign.outputs import Explored, Ingested, Trained
+from tasks.explore.stage import ExploreConfig, explore
+from tasks.oracles.dft import DFTOracle
+from tasks.oracles.dft_settings import DFTOracleConfig
+from tasks.oracles.oracle import OracleConfig
 from tests.dft_inputs.cells import rocksalt
 from tests.tasks.search_world import CountSpace, ingested
 

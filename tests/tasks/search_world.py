@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from models.prediction import Prediction
+from models.properties.prediction import Prediction
 from structure.composition import N_ELEMENTS, formulas_of, parse_formulas
 from structure.elements import INDEX
 from structure.errors import Rejection
-from tasks._campaign import Campaign
-from tasks._handles import Window, write_table
-from tasks._oracles import Answer, Asked, MLOracle
-from tasks._outputs import Explored, Ingested, Trained
-from tasks.explore import ExploreConfig, Progress, explore
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import Window, write_table
+from tasks.campaign.outputs import Explored, Ingested, Trained
+from tasks.explore.stage import ExploreConfig, Progress, explore
+from tasks.oracles.oracle import Answer, Asked, MLOracle
 
 NAMES = ("Li", "Na", "Mg", "Ca", "Al", "O", "F", "Cl")
 COLUMNS = [INDEX[name] for name in NAMES]

@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Structure
 
-from dft_inputs.folder import emitted_jobs
-from dft_inputs.recipes import PAPER
-from dft_inputs.scheduler import ClusterSettings
-from dft_inputs.vasp import potcar_symbols
+from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.job.folder import emitted_jobs
+from dft_inputs.recipes.shipped import PAPER
+from dft_inputs.vasp.inputs import potcar_symbols
 from structure.errors import CampaignError
-from structure.library import TemplateLibrary
-from tasks._campaign import Campaign
-from tasks._handles import handle_for
-from tasks._ledger import Ledger
-from tasks._outputs import Ingested
-from tasks._rebuild import rebuild_jobs
-from tasks._story import _in_ledger
+from structure.templates.library import TemplateLibrary
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import handle_for
+from tasks.campaign.outputs import Ingested
 from tasks.collect import CollectConfig, Collected, campaigns_under, collect, collect_campaign
+from tasks.dft_jobs.rebuild import rebuild_jobs
 from tasks.handoff import HandoffConfig, hand_off
+from tasks.ledger.ledger import Ledger
+from tasks.report.story import _in_ledger
 from tests.dft_inputs.cells import rocksalt
 from tests.tasks.test_handoff import TRAINED, survivors
 
@@ -448,11 +448,11 @@ def test_a_lost_ledger_is_rebuilt_from_the_folders(finished):
 RUN = """
 import sys
 from pathlib import Path
-from tasks._ledger import Ledger
-from tasks._outputs import Ingested
+from tasks.ledger.ledger import Ledger
+from tasks.campaign.outputs import Ingested
 from tasks.collect import collect
 root = Path(sys.argv[1])
-import dft_inputs.outputs, pymatgen.io.vasp
+import dft_inputs.vasp.outputs, pymatgen.io.vasp
 print("ready", flush=True)
 out = collect(root, Ledger.in_folder(root))
 print(out.model_dump_json(), flush=True)

@@ -15,9 +15,19 @@ from pathlib import Path
 
 import pytest
 
-from dft_inputs.recipes import GPAW
-from dft_inputs.status import State
+from dft_inputs.job.status import State
+from dft_inputs.recipes.shipped import GPAW
 from tasks.collect import Collected, collect_campaign
+from tests.tasks.dft_jobs.test_gpaw_results import (  # noqa: F401
+    INPUT,
+    RESULT,
+    STEP,
+    code_of,
+    job,
+    labels,
+    root,
+    submit,
+)
 from tests.tasks.test_collect import (  # noqa: F401
     calculated,
     collected,
@@ -28,16 +38,6 @@ from tests.tasks.test_collect import (  # noqa: F401
     potcars,
 )
 from tests.tasks.test_collect import labels as labels_of
-from tests.tasks.test_gpaw_results import (  # noqa: F401
-    INPUT,
-    RESULT,
-    STEP,
-    code_of,
-    job,
-    labels,
-    root,
-    submit,
-)
 
 DEEP = "[" * 200_000
 FUTURE = time.time() + 9e7
@@ -151,7 +151,7 @@ def test_settings_of_another_kind_are_code_300(root, settings):  # noqa: F811
 def test_a_result_of_an_older_recipe_counts_unless_its_input_was_edited(
     tmp_path, monkeypatch, edited
 ):
-    from tests.tasks import test_gpaw_results as world
+    from tests.tasks.dft_jobs import test_gpaw_results as world
 
     step = GPAW.steps[0]
     older = step.model_copy(update={"gpaw": step.gpaw.model_copy(update={"cutoff_eV": 450.0})})
@@ -338,18 +338,18 @@ def test_a_batch_inside_a_folder_is_found_though_it_is_named_like_a_job(root, tm
 
 
 def test_a_job_that_is_moved_away_while_we_look_is_looked_at_again(root, monkeypatch):  # noqa: F811
-    from tasks import _collecting
+    from tasks.dft_jobs import collect_round
 
     submit(root)
     folder, away = job(root), root.parent / "away"
-    whole = _collecting._mark
+    whole = collect_round._mark
 
     def moving(place: Path) -> list[list[object]]:
         mark = whole(place)
         place.rename(away)
         return mark
 
-    monkeypatch.setattr(_collecting, "_mark", moving)
+    monkeypatch.setattr(collect_round, "_mark", moving)
     found = collect_campaign(root)
     assert not found.turned_down and not found.quarantined
     assert folder.name in found.notes[0]
@@ -487,7 +487,7 @@ def test_a_disk_that_is_full_ends_collect_with_a_sentence_and_loses_nothing(
 
 def test_a_disk_that_is_full_leaves_no_half_batch(tmp_path):
     code = (
-        "from dft_inputs.folder import write_batch\n"
+        "from dft_inputs.job.folder import write_batch\n"
         "from tests.dft_inputs.test_folder import shared, some_jobs\n"
         "jobs = some_jobs()\nfill(20_000)\n"
         "try:\n    write_batch(small / 'batch-0001', jobs, shared(jobs), {})\n"
@@ -521,13 +521,13 @@ def test_a_disk_that_fills_while_vasp_runs_is_code_21_and_the_job_goes_on_later(
 
 
 def test_what_cannot_be_judged_is_broken_and_stops_no_other(root, monkeypatch):  # noqa: F811
-    from tasks import _collecting
+    from tasks.dft_jobs import collect_round
 
     def raising(*_: object) -> None:
         raise KeyError("what nobody foresaw")
 
     submit(root)
-    monkeypatch.setattr(_collecting, "gpaw_result_of", raising)
+    monkeypatch.setattr(collect_round, "gpaw_result_of", raising)
     found: Collected = collect_campaign(root)
     assert code_of(found) == "200"
     monkeypatch.undo()

@@ -8,12 +8,12 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from structure.composition import parse_formulas
+from structure.crystals.crystal_text import structure_json
 from structure.errors import CampaignError
-from structure.io import structure_json
 from tasks import filter as stage
-from tasks._campaign import Campaign
-from tasks._handles import ModelHandle, read_table, write_table
-from tasks._outputs import Filtered, Templated, Trained
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import ModelHandle, read_table, write_table
+from tasks.campaign.outputs import Filtered, Templated, Trained
 from tasks.filter import ENERGY, FilterConfig, filter_by_energy
 
 TRAINED = Trained(

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from structure.errors import AgdError
-from tasks._campaign import Campaign
-from tasks._dft_settings import DFTOracleConfig
-from tasks._handles import read_table
-from tasks._ledger import Ledger
-from tasks._oracles import OracleConfig
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import read_table
+from tasks.ledger.ledger import Ledger
+from tasks.oracles.dft_settings import DFTOracleConfig
+from tasks.oracles.oracle import OracleConfig
 from tests.tasks import dft_world
 
 pytestmark = pytest.mark.slow

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dft_inputs.folder import emitted_jobs
-from dft_inputs.jobs import prepare_job
-from dft_inputs.recipes import GPAW, PAPER
-from dft_inputs.scheduler import ClusterSettings
+from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.job.folder import emitted_jobs
+from dft_inputs.job.prepare import prepare_job
+from dft_inputs.recipes.shipped import GPAW, PAPER
 from structure.composition import counts_from
-from structure.io import structure_json
-from tasks._campaign import Campaign
-from tasks._emission import Emission
-from tasks._handles import ModelHandle, write_table
-from tasks._outputs import Filtered, Trained
+from structure.crystals.crystal_text import structure_json
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import ModelHandle, write_table
+from tasks.campaign.outputs import Filtered, Trained
+from tasks.dft_jobs.emit import Emission
 from tasks.handoff import HandoffConfig, hand_off
 from tests.dft_inputs.cells import rocksalt, wurtzite
 
@@ -207,7 +207,7 @@ def test_references_that_an_earlier_night_took_in_are_not_asked_again(tmp_path):
 RUN = """
 import sys
 from pathlib import Path
-from tasks._campaign import Campaign
+from tasks.campaign.directory import Campaign
 from tasks.handoff import HandoffConfig, hand_off
 from tests.tasks.test_handoff import TRAINED, survivors
 with Campaign(Path(sys.argv[1]), {}, 0) as campaign:

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.checkpoints import save_model_folder
-from models.matgan import MatGAN, MatGANConfig
-from models.sequence import SequenceConfig, SequenceGenerator
-from models.training import seeded
+from models.compositions.matgan import MatGAN, MatGANConfig
+from models.compositions.sequence import SequenceConfig, SequenceGenerator
+from models.fitting.checkpoints import save_model_folder
+from models.fitting.loop import seeded
 from structure.errors import ConfigError, ModelError
-from tasks._campaign import Campaign
-from tasks._handles import ModelHandle, read_table
-from tasks._outputs import Trained
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import ModelHandle, read_table
+from tasks.campaign.outputs import Trained
 from tasks.sample import SampleConfig, sample_shard
 
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
 from structure.composition import counts_from, formulas_of, parse_formulas
-from structure.library import TemplateLibrary
-from structure.substitution import volume_scales
-from tasks._campaign import Campaign
-from tasks._handles import handle_for, read_table, write_table
-from tasks._outputs import Ingested, Screened, Templated
-from tasks._structures import Placed, StructureConfig, first_usable, within_limits
+from structure.templates.library import TemplateLibrary
+from structure.templates.substitution import volume_scales
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import handle_for, read_table, write_table
+from tasks.campaign.library import Placed, StructureConfig, first_usable, within_limits
+from tasks.campaign.outputs import Ingested, Screened, Templated
 from tasks.template import TemplateConfig, assign_templates
 
 

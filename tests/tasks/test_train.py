@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from models.boosting import BoostingConfig
-from models.checkpoints import WEIGHTS_NAME, ModelConfig, save_model_folder
-from models.forest import ForestConfig, ForestModel
-from models.prediction import load_property_model
+from models.fitting.checkpoints import WEIGHTS_NAME, ModelConfig, save_model_folder
+from models.properties.boosting import BoostingConfig
+from models.properties.forest import ForestConfig, ForestModel
+from models.properties.prediction import load_property_model
 from structure.composition import parse_formulas
 from structure.errors import CampaignError, ConfigError, ModelError
 from structure.files import write_json
 from tasks import train as stage
-from tasks._campaign import Campaign
-from tasks._handles import Handle, ModelHandle, handle_for, write_table
-from tasks._outputs import Ingested, Trained
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import Handle, ModelHandle, handle_for, write_table
+from tasks.campaign.outputs import Ingested, Trained
 from tasks.train import SHIPPED, ScreeningConfig, TrainConfig, refit_screening, train
 
 SMALL = BoostingConfig(

@@ -1,0 +1,1 @@
+"""Exactly the files that are copied to a cluster."""

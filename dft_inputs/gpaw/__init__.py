@@ -1,0 +1,1 @@
+"""GPAW: its inputs, and how what it left is read."""

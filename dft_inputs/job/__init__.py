@@ -1,0 +1,1 @@
+"""One job directory: its ticket, its files and its state."""

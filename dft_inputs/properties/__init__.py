@@ -1,0 +1,1 @@
+"""What is worked out from finished calculations, whatever code made them."""

@@ -1,0 +1,1 @@
+"""Calculation recipes: which steps, with which settings."""

@@ -1,0 +1,1 @@
+"""Calculations that candidates are compared with: elements and competing phases."""

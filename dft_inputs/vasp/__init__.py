@@ -1,0 +1,1 @@
+"""VASP: its inputs, and how what it left is read and judged."""

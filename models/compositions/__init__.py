@@ -1,0 +1,1 @@
+"""Generators and the autoencoder: what learns the space of compositions."""

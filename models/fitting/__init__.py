@@ -1,0 +1,1 @@
+"""What every fit shares: the loop, checkpoints, data sets and cards."""

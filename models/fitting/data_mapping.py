@@ -1,0 +1,127 @@
+"""How a folder of training data is laid out: serves the train stage.
+
+In: ``agd-data.json`` in the folder, or nothing for the layout of Materials Project tables that the
+defaults describe. Out: a `DataMapping`: which file holds what, under which columns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from structure.errors import ConfigError
+
+
+class TableSource(BaseModel):
+    """One table of compositions and how its columns are named.
+
+    Attributes
+    ----------
+    path : str
+        CSV, JSON lines or Parquet, relative to the data folder; ``.gz`` is read as it is.
+    formula : str
+        Column of formulas, reduced or not.
+    value : str or None
+        Column of the property; None for a table of formulas alone.
+    title, licence : str
+        For the model cards.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    formula: str = "formula"
+    value: str | None = None
+    title: str = ""
+    licence: str = "not stated"
+
+
+class StructureSource(BaseModel):
+    """JSON lines of crystal structures and how their fields are named.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the data folder. Each line has ``lattice`` (a, b, c in Å and three angles in
+        degrees), ``species`` and ``frac_coords``.
+    formation_energy : str
+        Field of the formation energy, eV/atom; lines where it is null are left out.
+    energy_scheme : str
+        What those energies are measured against; models trained on them carry it.
+    title, licence : str
+        For the model cards.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    formation_energy: str = "formation_energy_per_atom"
+    energy_scheme: str = "PBE formation energy with Materials Project corrections (2018), eV/atom"
+    title: str = ""
+    licence: str = "not stated"
+
+
+class DataMapping(BaseModel):
+    """Where a data folder keeps what the models learn from.
+
+    Attributes
+    ----------
+    band_gaps : TableSource or None
+        Gaps in eV.
+    formation_energies : TableSource or None
+        Energies by composition in eV/atom; their formulas also count as compositions.
+    formulas : TableSource or None
+        Further known compositions.
+    structures : StructureSource or None
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    band_gaps: TableSource | None = TableSource(
+        path="mp_gap.csv.gz",
+        value="gap",
+        title="Materials Project (2019) through Matbench mp_gap: PBE band gaps",
+        licence="CC BY 4.0",
+    )
+    formation_energies: TableSource | None = TableSource(
+        path="mp_e_form.csv.gz",
+        value="e_form",
+        title="Materials Project (2019) through Matbench mp_e_form: formation energies",
+        licence="CC BY 4.0",
+    )
+    formulas: TableSource | None = TableSource(
+        path="mp_formulas_2024.csv.gz",
+        title="Materials Project: formulas of all entries (2024)",
+        licence="CC BY 4.0",
+    )
+    structures: StructureSource | None = StructureSource(
+        path="mp_structures.jsonl.gz",
+        title="Materials Project: structures with formation energies (2018.6.1)",
+        licence="CC BY 4.0",
+    )
+
+
+MAPPING_FILE = "agd-data.json"
+"""A data folder may describe its own columns in this file, as JSON of `DataMapping`."""
+
+
+def mapping_of(folder: Path) -> DataMapping:
+    """Return how a folder is laid out.
+
+    Raises
+    ------
+    ConfigError
+        If its ``agd-data.json`` cannot be used.
+    """
+    path = folder / MAPPING_FILE
+    if not path.exists():
+        return DataMapping()
+    try:
+        return DataMapping.model_validate_json(path.read_text())
+    except ValueError as error:
+        raise ConfigError(
+            f"the data mapping cannot be used: {error}",
+            where=path,
+            fix="Compare it with models.fitting.data_mapping.DataMapping.",
+        ) from error

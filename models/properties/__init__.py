@@ -1,0 +1,1 @@
+"""What predicts a property from a composition or a crystal."""

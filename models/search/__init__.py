@@ -1,0 +1,1 @@
+"""The search in latent space: candidates, surrogates and what is asked next."""

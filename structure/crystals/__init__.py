@@ -1,0 +1,1 @@
+"""Crystal structures: read from files, written, drawn and turned into graphs."""

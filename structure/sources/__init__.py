@@ -1,0 +1,1 @@
+"""Tables and structures that people bring: columns, numbers and units."""

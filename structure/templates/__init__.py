@@ -1,0 +1,1 @@
+"""Known crystals a candidate can borrow: how far they are, and how elements are substituted."""

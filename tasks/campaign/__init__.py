@@ -1,0 +1,1 @@
+"""What all stages share: the campaign directory, handles, outputs, earlier campaigns."""

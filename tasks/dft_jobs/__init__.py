@@ -1,0 +1,1 @@
+"""DFT jobs of a campaign: written, collected, judged, rebuilt."""

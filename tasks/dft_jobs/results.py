@@ -1,0 +1,287 @@
+"""Results of DFT jobs: what collect keeps of a finished calculation, and the labels it earns.
+
+In: a ticket and the judgement on its folder. Out: a `Result`, one JSON file under ``results/``
+from which the ledger can be rebuilt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dft_inputs.job.status import State
+from dft_inputs.job.ticket import Ticket
+from dft_inputs.properties.corrections import band_gap, hull_distance
+from dft_inputs.references.reference_phases import formation_energy
+from dft_inputs.vasp.judgement import Judgement
+from structure.errors import Rejection
+from structure.files import write_text
+from tasks.dft_jobs.extra_steps import Perturbed, perturbed
+from tasks.ledger.ledger import Label, Origin
+
+RESULT_SCHEMA: Literal[1] = 1
+
+VASP_ENERGY_STEP = "static"
+"""The step whose total energy counts: the only one at a fixed, dense mesh."""
+
+SAME_WITHIN = 1e-3
+"""Energies and gaps (eV) of two runs of one job that differ by more are another result (chosen)."""
+
+
+class Result(BaseModel):
+    """What is known of one finished job. Energies in eV, moduli in GPa, frequencies in THz.
+
+    Attributes
+    ----------
+    id, formula, role, recipe_sha256
+        As in the ticket.
+    origin : {"dft-vasp", "dft-gpaw"}
+    state : State
+        INGESTED, FAILED, BROKEN or QUARANTINED.
+    findings : list of dict
+        ``code``, ``sentence`` and ``step`` of everything found.
+    properties : dict of str to float
+        Named with their units.
+    cell : dict of str to int
+    structure : dict or None
+        The relaxed structure, as pymatgen writes it.
+    corrections : list of dict
+        What custodian or the runner changed.
+    potentials : dict
+        TITELs as VASP names them, hashes of the POTCAR and its parts as the runner recorded them;
+        GPAW's setups.
+    labels : tuple of Label
+    remarks : tuple of str
+        What the optional steps say, in sentences; they qualify no label.
+    pictures : dict of str to str
+        SVG text by the word that ends the name of its file; not part of the JSON.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = RESULT_SCHEMA
+    id: str
+    formula: str
+    role: str
+    recipe_sha256: str
+    origin: Origin = "dft-vasp"
+    state: State
+    code: int | None = None
+    findings: tuple[dict[str, str], ...] = ()
+    properties: dict[str, float] = {}
+    cell: dict[str, int]
+    structure: dict[str, Any] | None = None
+    corrections: tuple[dict[str, Any], ...] = ()
+    potentials: dict[str, Any] = {}
+    labels: tuple[Label, ...] = ()
+    remarks: tuple[str, ...] = ()
+    pictures: dict[str, str] = Field(default={}, exclude=True, repr=False)
+
+    @property
+    def quality(self) -> str:
+        """Codes that qualify the labels."""
+        return ",".join(dict.fromkeys(finding["code"] for finding in self.findings))
+
+    def write(self, root: Path) -> Path:
+        """Write the result and its pictures into ``results/`` and return the file."""
+        path = result_path(root, self.id)
+        write_text(path, self.model_dump_json(indent=1) + "\n")
+        for word, drawn in self.pictures.items():
+            write_text(path.with_name(f"{self.id}-{word}.svg"), drawn)
+        if self.structure is not None and any(f["code"] == "240" for f in self.findings):
+            from pymatgen.core import Structure
+
+            from structure.crystals.picture import picture
+
+            shown = picture(Structure.from_dict(self.structure))
+            write_text(path.with_suffix(".svg"), shown)
+        return path
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the ledger's story of the job says about its result, under ``dft``."""
+        return {
+            "dft": {
+                "result": f"results/{self.id}.json",
+                "findings": list(self.findings),
+                "cell": self.cell,
+                **({"remarks": list(self.remarks)} if self.remarks else {}),
+                **self.properties,
+            }
+        }
+
+    def difference(self, other: Result) -> str:
+        """Say in what another result of the same job differs; empty where it does not.
+
+        A result that is no good takes nothing away from this one.
+        """
+        if other.state is not State.INGESTED:
+            return ""
+        words = []
+        for name, unit in (("band_gap_eV", "eV"), ("energy_eV", "eV")):
+            own, its = self.properties.get(name), other.properties.get(name)
+            if own is not None and its is not None and abs(own - its) > SAME_WITHIN:
+                words.append(f"{name.rpartition('_')[0]} {its:.3f}, not {own:.3f} {unit}")
+        return " and ".join(words)
+
+    def with_gap_label(self) -> Result:
+        """Return the result with its gap as a label, if it is a candidate's and has one."""
+        if self.role != "candidate" or "band_gap_eV" not in self.properties:
+            return self
+        label = self._label("band_gap_eV", self.properties["band_gap_eV"])
+        return self.model_copy(update={"labels": (*self.labels, label)})
+
+    def with_formation_energy(self, element_energies: Mapping[str, float]) -> Result | None:
+        """Return the result with its formation energy (paper Eq. 4); None while it must wait.
+
+        Parameters
+        ----------
+        element_energies : mapping of str to float
+            eV/atom of the elements' references, by the same recipe.
+        """
+        value = formation_energy(self.properties["energy_eV"], self.cell, element_energies)
+        if isinstance(value, Rejection):
+            return None
+        name = "formation_energy_eV_per_atom"
+        label = self._label(name, value)
+        return self.model_copy(
+            update={
+                "properties": {**self.properties, name: value},
+                "labels": (*self.labels, label),
+            }
+        )
+
+    def with_hull_distance(self, phases: Sequence[tuple[Mapping[str, int], float]]) -> Result:
+        """Return the result with its energy above the hull of competing phases.
+
+        Parameters
+        ----------
+        phases : sequence of (cell, eV/atom)
+            Formation energies of the competing phases, by the same recipe.
+        """
+        name = "energy_above_hull_eV_per_atom"
+        own = self.properties["formation_energy_eV_per_atom"]
+        value = hull_distance(self.cell, own, phases)
+        return self.model_copy(
+            update={
+                "properties": {**self.properties, name: value},
+                "labels": (*self.labels, self._label(name, value)),
+            }
+        )
+
+    def _label(self, name: str, value: float) -> Label:
+        return Label(
+            formula=self.formula,
+            property=name,
+            value=value,
+            origin=self.origin,
+            source=self.recipe_sha256,
+            quality=self.quality,
+        )
+
+
+def result_path(root: Path, id: str) -> Path:
+    """Return where the result of a job is kept."""
+    return root / "results" / f"{id}.json"
+
+
+def read_result_file(root: Path, id: str) -> Result | Rejection:
+    """Return a job's result as it was kept, or code 200 when its file is gone or damaged."""
+    path = result_path(root, id)
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return Rejection("200", f"results/{path.name} is gone or damaged; restore it from a copy")
+
+
+def broken_result(ticket: Ticket, sentence: str) -> Result:
+    """Return the result of a finished job that cannot be judged."""
+    return Result(
+        id=ticket.id,
+        formula=ticket.formula,
+        role=ticket.role,
+        recipe_sha256=ticket.recipe_sha256,
+        origin="dft-gpaw" if ticket.engine == "gpaw" else "dft-vasp",
+        state=State.BROKEN,
+        code=200,
+        findings=({"code": "200", "sentence": sentence, "step": ""},),
+        cell=ticket.cell,
+    )
+
+
+def result_of(
+    folder: Path, ticket: Ticket, judgement: Judgement, potentials: Mapping[str, Any]
+) -> Result:
+    """Put together the result of a job that was judged.
+
+    Parameters
+    ----------
+    folder : Path
+    ticket : Ticket
+    judgement : Judgement
+    potentials : mapping
+        ``potcar`` of STATUS.json.
+    """
+    properties, extra = _properties(ticket, judgement) if judgement.usable else ({}, None)
+    more = perturbed(folder, ticket, judgement) if judgement.usable else Perturbed()
+    findings = [
+        {"code": f.code, "sentence": f.sentence, "step": f.step} for f in judgement.findings
+    ]
+    if extra is not None:
+        findings.append({"code": extra.code, "sentence": extra.sentence, "step": ""})
+    worst = judgement.worst
+    required = [s.name for s in ticket.steps if s.required and s.name in judgement.outputs]
+    relaxed = judgement.outputs[required[-1]].structure if required else None
+    titles = (
+        [" ".join(t.split()) for t in judgement.outputs[required[-1]].titles] if required else []
+    )
+    return Result(
+        id=ticket.id,
+        formula=ticket.formula,
+        role=ticket.role,
+        recipe_sha256=ticket.recipe_sha256,
+        state=state_after(judgement),
+        code=int(worst.code) if worst else (int(extra.code) if extra else None),
+        findings=tuple(findings),
+        properties={**properties, **more.properties},
+        cell=ticket.cell,
+        structure=relaxed.as_dict(verbosity=0) if relaxed is not None else None,
+        corrections=judgement.corrections,
+        potentials={**potentials, **({"titel": titles} if titles else {})},
+        remarks=tuple(more.remarks),
+        pictures=more.pictures,
+    ).with_gap_label()
+
+
+def state_after(judgement: Judgement) -> State:
+    """Return the state of a job after its judgement."""
+    worst = judgement.worst
+    if worst is None or judgement.usable:
+        return State.INGESTED
+    return {
+        "reject": State.FAILED,
+        "break": State.BROKEN,
+        "quarantine": State.QUARANTINED,
+        "stale": State.STALE,
+    }[worst.action]
+
+
+def _properties(ticket: Ticket, judgement: Judgement) -> tuple[dict[str, float], Rejection | None]:
+    by_kind = {name.partition("-")[2]: out for name, out in judgement.outputs.items()}
+    properties: dict[str, float] = {}
+    static = by_kind.get(VASP_ENERGY_STEP)
+    if static is not None:
+        properties["energy_eV"] = static.energy
+        properties["energy_eV_per_atom"] = static.energy / ticket.n_sites
+        properties["volume_A3"] = float(static.structure.volume)
+    finding = None
+    if ticket.role == "candidate" and (mesh := by_kind.get("uniform", static)) is not None:
+        path = by_kind.get("bands")
+        gap = band_gap(mesh.gap, path.gap if path else None)
+        properties["band_gap_eV"], finding = gap
+        properties["band_gap_mesh_eV"] = mesh.gap
+        if path is not None:
+            properties["band_gap_path_eV"] = path.gap
+    return properties, finding

@@ -1,0 +1,1 @@
+"""Ingest: what a campaign starts from."""

@@ -1,0 +1,142 @@
+"""Embedded data: serves ingest when a campaign names no source of its own.
+
+In: the shipped weights, the filter of known formulas, pymatgen's prototypes, and the DFT set that
+the product computed itself. Out: initial labels with their origin, and a template library.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from structure.composition import N_ELEMENTS
+from structure.errors import DataError
+from structure.rules.dataset_rules import LabelledRows
+from tasks.ingest.sources import ColumnMap, SourceConfig, SourceRows, read_rows
+from tasks.ledger.ledger import Origin
+
+if TYPE_CHECKING:
+    from structure.templates.library import TemplateLibrary
+
+
+class EmbeddedConfig(BaseModel):
+    """What fills the roles that no source of the campaign fills.
+
+    Attributes
+    ----------
+    initial : {"dft-set", "oracle"}
+        Where initial labels come from when no source has the role ``labels``: the shipped DFT set
+        (origin ``dft-gpaw``), or known compounds labelled by the shipped oracle (``ml``).
+    known : bool
+        Count the formulas of the shipped filter as known, beside those of the sources.
+    templates : tuple of {"prototypes", "dft-set"}
+        Where templates come from when no source has the role ``templates``.
+    oracle, generator : str
+        Shipped models that label, and that draw the compositions to label.
+    draws : int
+        How many compositions to draw (chosen; the known ones among them are kept).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    initial: Literal["dft-set", "oracle"] = "dft-set"
+    known: bool = True
+    templates: tuple[Literal["prototypes", "dft-set"], ...] = ("prototypes", "dft-set")
+    oracle: str = "oracle"
+    generator: str = "matgan"
+    draws: int = Field(default=50_000, ge=1)
+
+
+def shipped(name: str) -> Path:
+    """Return the folder of something shipped under ``models/pretrained``."""
+    import models.pretrained
+
+    return Path(models.pretrained.__file__).parent / name
+
+
+def dft_set() -> Path:
+    """Return the file of the shipped DFT set.
+
+    Raises
+    ------
+    DataError
+        If this installation has none.
+    """
+    import dft_inputs
+
+    path = Path(dft_inputs.__file__).parent / "data" / "gpaw_set.jsonl"
+    if not path.is_file():
+        raise DataError(
+            "this installation carries no DFT set",
+            where=path,
+            fix="Set 'ingest.embedded.initial: oracle' and 'ingest.embedded.templates: "
+            "[prototypes]', or name a source.",
+        )
+    return path
+
+
+def dft_set_rows(number: int = 0) -> SourceRows:
+    """Read the shipped DFT set as a source."""
+    columns = ColumnMap(
+        band_gap="band_gap_eV", formation_energy="formation_energy_eV_per_atom", id="material_id"
+    )
+    return read_rows(SourceConfig(path=str(dft_set()), columns=columns, roles=("labels",)), number)
+
+
+def embedded_labels(
+    config: EmbeddedConfig, known: np.ndarray, prototypes: np.ndarray, seed: int
+) -> tuple[LabelledRows, str, Origin]:
+    """Label what a campaign without a source of labels starts from.
+
+    Parameters
+    ----------
+    config : EmbeddedConfig
+    known : ndarray of uint64
+        Sorted keys of known formulas; only such compositions are labelled.
+    prototypes : ndarray of int16, shape (p, 103)
+        Compositions of the template library.
+    seed : int
+
+    Returns
+    -------
+    rows : LabelledRows
+    source : str
+        Hash of the oracle's weights, or the name of the DFT set.
+    origin : {"ml", "dft-gpaw"}
+    """
+    if config.initial == "dft-set":
+        return dft_set_rows().rows, "gpaw_set", "dft-gpaw"
+    from models.compositions.generator import load_generator
+    from models.compositions.starting_set import known_compositions
+    from models.fitting.checkpoints import read_config
+    from models.properties.prediction import load_property_model
+
+    generator = load_generator(shipped(config.generator))
+    counts = known_compositions(generator, config.draws, seed, known, prototypes)
+    folder = shipped(config.oracle)
+    gaps = load_property_model(folder).predict(counts).mean if len(counts) else np.zeros(0)
+    rows = LabelledRows(
+        counts=counts.reshape(-1, N_ELEMENTS),
+        cell_max=counts.max(axis=1, initial=0).astype(np.intp),
+        cell_atoms=counts.sum(axis=1, dtype=np.intp),
+        band_gap=np.asarray(gaps, dtype=np.float64),
+        formation_energy=np.full(len(counts), np.nan),
+        source=np.zeros(len(counts), dtype=np.intp),
+        record=np.arange(1, len(counts) + 1),
+    )
+    return rows, read_config(folder).sha256, "ml"
+
+
+def embedded_templates(config: EmbeddedConfig) -> TemplateLibrary:
+    """Collect the templates that come with the product."""
+    from structure.templates.library import TemplateLibrary
+
+    parts = []
+    if "prototypes" in config.templates:
+        parts.append(TemplateLibrary.from_prototypes())
+    if "dft-set" in config.templates:
+        parts.append(TemplateLibrary.from_jsonl([dft_set()]))
+    return TemplateLibrary.concat(parts)

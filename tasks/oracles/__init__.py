@@ -1,0 +1,1 @@
+"""Who answers: a model, a table or DFT."""

@@ -1,0 +1,113 @@
+"""How a DFT oracle asks: the settings that the search's configuration has for it.
+
+In: values of a campaign file. Out: a frozen section that knows its recipe and the structures it
+may use, for either engine.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.recipes.recipe import Recipe
+from dft_inputs.recipes.shipped import RECIPES
+from structure.errors import ConfigError
+from structure.templates.substitution import MAXIMUM_EMD, VOLUME_SCALES
+from tasks.campaign.library import StructureConfig
+
+Engine = Literal["vasp", "gpaw"]
+
+RECIPE_OF: dict[Engine, str] = {"vasp": "agd-paper", "gpaw": "gpaw-pbe"}
+"""Recipe by engine where none is named."""
+
+SITES_OF: dict[Engine, int] = {"vasp": 80, "gpaw": 10}
+"""Largest template by engine where nothing is said (chosen: the template stage's for a cluster;
+ten atoms are minutes to an hour of GPAW on one core)."""
+
+
+class DFTOracleConfig(BaseModel):
+    """How calculations are asked for; counts only where ``kind`` is ``vasp`` or ``gpaw``.
+
+    Attributes
+    ----------
+    recipe : str or None
+        Of the same engine as the kind; None: ``agd-paper`` for VASP, ``gpaw-pbe`` for GPAW.
+    optional_steps : tuple of str
+        Optional steps of the recipe to include.
+    cluster : ClusterSettings
+        First contents of ``cluster.env`` of every batch.
+    neighbours, minimum_ratio, maximum_emd, minimum_volume_scale, maximum_volume_scale
+        As in the template stage (`tasks.campaign.library.StructureConfig`).
+    maximum_sites : int or None
+        Largest template; None: 80 for VASP, 10 for GPAW.
+    submit : {"by-hand", "here"}
+        Who calls ``submit.sh``: a person, or this machine. With scheduler ``shell`` the jobs then
+        run here, one after another in the background, also after the campaign's process has ended.
+    wait_h : float
+        Hours the search waits for its next answer when it has nothing else to do. 0: the campaign
+        goes on with what it has, and the answers count from the next night on.
+    core_hours : float or None
+        What the jobs asked for within a night (20 hours) may cost; None: no limit. A job counts as
+        much as the campaign's finished ones took on average, and ``hours`` x ``nodes`` x
+        ``tasks_per_node`` of `cluster` before any has finished. References of new elements are
+        counted too, but follow their compounds, so that the last batch may exceed it by them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str | None = None
+    optional_steps: tuple[str, ...] = ()
+    cluster: ClusterSettings = ClusterSettings()
+    neighbours: int = Field(default=10, ge=1)
+    minimum_ratio: float = Field(default=0.70, gt=0, lt=2)
+    maximum_emd: float = Field(default=MAXIMUM_EMD, ge=0)
+    minimum_volume_scale: float = Field(default=VOLUME_SCALES[0], gt=0, le=1)
+    maximum_volume_scale: float = Field(default=VOLUME_SCALES[1], ge=1)
+    maximum_sites: int | None = Field(default=None, ge=1)
+    submit: Literal["by-hand", "here"] = "by-hand"
+    wait_h: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    core_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _can_be_counted(self) -> DFTOracleConfig:
+        if self.core_hours is not None and not self.cluster.hours:
+            raise ValueError(
+                "`core_hours` needs `cluster.hours` above 0: it bounds a job before one is measured"
+            )
+        return self
+
+    def recipe_for(self, engine: Engine) -> Recipe:
+        """Return the recipe with the optional steps that were asked for.
+
+        Raises
+        ------
+        ValueError
+            If there is no such recipe or step, or the recipe is one of another engine.
+        """
+        name = self.recipe or RECIPE_OF[engine]
+        if name not in RECIPES:
+            raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
+        recipe = RECIPES[name]
+        if recipe.engine != engine:
+            own = [n for n, known in RECIPES.items() if known.engine == engine]
+            raise ValueError(
+                f"recipe {name!r} is one of {recipe.engine}, and `kind` is {engine!r}; its recipes "
+                f"are {', '.join(own)}"
+            )
+        try:
+            return recipe.with_steps(self.optional_steps)
+        except ConfigError as error:
+            raise ValueError(f"{error.what}; {error.fix}") from error
+
+    def structures_for(self, engine: Engine) -> StructureConfig:
+        """Return how compositions get their structures."""
+        return StructureConfig(
+            neighbours=self.neighbours,
+            minimum_ratio=self.minimum_ratio,
+            maximum_emd=self.maximum_emd,
+            minimum_volume_scale=self.minimum_volume_scale,
+            maximum_volume_scale=self.maximum_volume_scale,
+            maximum_sites=self.maximum_sites or SITES_OF[engine],
+        )

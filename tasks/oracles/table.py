@@ -1,0 +1,149 @@
+"""The oracle that is a table: serves explore and the oracle stage with values that are known.
+
+In: a table of formulas and gaps in any format that ingest reads. Out: for each composition asked
+for, the table's gap in eV, or a refusal.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from structure.composition import formulas_of, keys_of, parse_formulas
+from structure.errors import ConfigError, DataError, Rejection
+from structure.files import sha256_of
+from structure.sources.energies import Column, read_gaps
+from structure.sources.tables import read_source, resolve_path
+from tasks.ledger.ledger import Origin
+from tasks.oracles.oracle import PROPERTY, Answer, Asked, OracleConfig
+
+logger = logging.getLogger(__name__)
+
+
+def table_oracle(config: OracleConfig) -> TableOracle:
+    """Read the table that a configuration names.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If it names none, or the table cannot be used; see `TableOracle.read`.
+    """
+    if config.table is None:
+        raise ConfigError("the oracle has no table", fix="Name a file with `oracle.table`.")
+    return TableOracle.read(
+        resolve_path(config.table),
+        config.formula_column,
+        config.value_column,
+        config.units.band_gap,
+    )
+
+
+class TableOracle:
+    """Labels from known values; refuses compositions that it does not have.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (n, 103)
+        Reduced. Of a composition given several times, the median is taken.
+    values : ndarray of float, shape (n,)
+    source : str
+        Name of the table.
+    """
+
+    origin: Origin = "table"
+    property = PROPERTY
+    later = False
+
+    def __init__(self, counts: np.ndarray, values: np.ndarray, source: str):
+        self.source = source
+        known = np.isfinite(values)
+        keys, values = keys_of(counts[known]), np.asarray(values, float)[known]
+        order = np.argsort(keys, kind="stable")
+        self._keys, starts = np.unique(keys[order], return_index=True)
+        groups = np.split(values[order], starts[1:]) if len(starts) else []
+        self._values = np.array([np.median(group) for group in groups])
+
+    @classmethod
+    def read(
+        cls, path: Path, formula_column: str, value_column: str, unit: str = "eV"
+    ) -> TableOracle:
+        """Read a table of gaps in any format that ingest reads.
+
+        Parameters
+        ----------
+        path : Path
+        formula_column, value_column : str
+        unit : str, default "eV"
+            Of the values (`structure.sources.units`).
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read, lacks a column or has it twice, has no usable row, or has
+            values that cannot be gaps in that unit.
+        """
+        try:
+            table = read_source(path, {"formula": formula_column, "band_gap": value_column})
+        except DataError as error:
+            raise DataError(error.what, where=path, fix=_oracles_words(error.fix)) from error
+        column = Column(path, value_column, unit, "'explore.oracle.units.band_gap'")
+        column.check_named(table.columns["band_gap"])
+        parsed = parse_formulas(table.columns["formula"])
+        values = [table.columns["band_gap"][i] for i in parsed.rows]
+        gaps, bad = read_gaps(values, column)
+        reasons = [why for _, _, why in (*table.rejections, *parsed.rejections)] + list(
+            bad.values()
+        )
+        oracle = cls(parsed.counts, gaps, f"{path.name}:{sha256_of(path)}")
+        if not len(oracle):
+            first = f"; the first: {reasons[0].sentence}" if reasons else ""
+            raise DataError(
+                f"the oracle's table has no row with a formula and a number{first}",
+                where=path,
+                fix="Check the columns that `explore.oracle` names.",
+            )
+        if reasons:
+            logger.warning(
+                "oracle: %d rows of %s are not used; the first: %s",
+                len(reasons),
+                path.name,
+                reasons[0].sentence,
+            )
+        return oracle
+
+    def __len__(self) -> int:
+        """Return how many compositions have a value."""
+        return len(self._keys)
+
+    def accepts(self, counts: np.ndarray) -> np.ndarray:
+        """Anything may be looked up."""
+        return np.ones(len(counts), dtype=bool)
+
+    def room(self) -> None:
+        """Looking up has no limit."""
+
+    def label(self, counts: np.ndarray, asked: Asked | None = None) -> Answer:
+        """Label what the table has. See `Oracle`."""
+        keys = keys_of(counts)
+        at = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
+        found = self._keys[at] == keys if len(self._keys) else np.zeros(len(keys), bool)
+        values = np.full(len(keys), np.nan)
+        values[found] = self._values[at[found]]
+        refusals = tuple(
+            None
+            if there
+            else Rejection("unlabelled", f"{formula} has no value in the table {self.source}")
+            for formula, there in zip(formulas_of(counts), found.tolist(), strict=True)
+        )
+        return Answer(values, np.full(len(keys), np.nan), (None,) * len(keys), refusals)
+
+
+def _oracles_words(fix: str | None) -> str:
+    """Name the oracle's settings where a reader of tables names those of a source."""
+    return (
+        (fix or "")
+        .replace("'columns.formula'", "'explore.oracle.formula_column'")
+        .replace("'columns.band_gap'", "'explore.oracle.value_column'")
+    )

@@ -1,0 +1,116 @@
+"""Report: everything a campaign found on one page that opens offline.
+
+In: the outputs of all stages. Out: ``report/index.html``, self-contained: the funnel, gap
+distributions, the search trace, a map of compositions, and the candidates with structures, and a
+``report/candidates.csv`` of the same rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from structure.files import write_text
+from tasks.campaign.directory import PRODUCT_VERSION, Campaign
+from tasks.campaign.handles import Window, handle_for
+from tasks.campaign.outputs import (
+    Explored,
+    Filtered,
+    HandedOff,
+    Ingested,
+    Reported,
+    Screened,
+    Templated,
+    Trained,
+)
+from tasks.report.contents import Contents, gather
+
+
+class ReportConfig(BaseModel):
+    """How the report looks.
+
+    Attributes
+    ----------
+    candidates : int
+        Most rows of the candidate table.
+    map_points : int
+        Most points a group on the map of compositions, a random sample of larger groups; 0 leaves
+        the map out. t-SNE takes most of the report's time, and that grows with the points.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidates: int = Field(default=200, ge=1, le=5000)
+    map_points: int = Field(default=250, ge=0, le=5000)
+
+
+def write_report(
+    campaign: Campaign,
+    config: ReportConfig,
+    window: Window,
+    ingested: Ingested,
+    trained: Trained,
+    explored: Explored,
+    screened: Screened,
+    templated: Templated,
+    filtered: Filtered,
+    handed_off: HandedOff,
+    name: str = "campaign",
+) -> Reported:
+    """Write the report page and the table of candidates.
+
+    Returns
+    -------
+    Reported
+        The page ``report/index.html``.
+    """
+
+    def build() -> Reported:
+        from tasks.report.page import render
+
+        contents = gather(
+            campaign, name, PRODUCT_VERSION, window, ingested, trained, explored, screened,
+            templated, filtered, handed_off,
+        )  # fmt: skip
+        folder = campaign.folder("report")
+        write_text(folder / "candidates.csv", candidates_csv(contents))
+        page = folder / "index.html"
+        write_text(page, render(contents, config, campaign.seed_of("report") % 2**31))
+        return Reported(page=handle_for(campaign.root, page, len(contents.survivors), "report"))
+
+    return campaign.once("report", "all", Reported, build)
+
+
+CSV_COLUMNS = (
+    "rank",
+    "formula",
+    "status",
+    "band_gap_eV",
+    "band_gap_sigma_eV",
+    "formation_energy_eV_per_atom",
+    "energy_scheme",
+    "generator",
+    "template_id",
+    "template_formula",
+    "emd",
+    "spacegroup",
+    "n_sites",
+    "volume_scale",
+)
+
+
+def candidates_csv(contents: Contents) -> str:
+    """Write every survivor as CSV text, one row a candidate."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*CSV_COLUMNS, "job_directory"])
+    table = contents.survivors
+    for row in range(len(table)):
+        values = [table[c][row] for c in CSV_COLUMNS]
+        writer.writerow(
+            [f"{v:.4f}" if hasattr(v, "dtype") and v.dtype.kind == "f" else v for v in values]
+            + [contents.jobs.get(str(table["formula"][row]), "")]
+        )
+    return out.getvalue()

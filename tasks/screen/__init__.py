@@ -1,0 +1,1 @@
+"""Screen: which drawn compositions are new, possible and in the window."""

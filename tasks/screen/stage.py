@@ -1,0 +1,300 @@
+"""Screen stage: which drawn compositions are new, possible and in the gap window.
+
+In: shards of drawn compositions, the compounds the search labelled, the refitted screening model.
+Out: a verdict for each composition of a shard; then, over all shards, the ranked candidates and a
+funnel that counts what every rule removed (AGD sec. 2.3 and 3.4).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from models.properties.prediction import PropertyModel, load_property_model
+from structure.composition import first_of_each, formulas_of, keys_of, reduce
+from structure.elements import INDEX
+from structure.errors import DataError
+from structure.files import write_json
+from structure.rules.admission import KNOWN, SizeLimit, sift
+from structure.rules.known_formulas import contains, union
+from structure.rules.validity import STRICT, RuleSet
+from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import ModelHandle, Window, handle_for, read_table, write_table
+from tasks.campaign.outputs import Explored, Ingested, Sampled, Screened, ScreenedShard
+from tasks.screen.funnel import PASSED, WINDOW, Funnel, NovelSample, closed_at
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 20_000
+"""Rows predicted at a time: descriptors of so many take a few tens of MB."""
+
+SEARCH = "search"
+"""Generator named for compounds that the direct search found."""
+
+
+class ScreenConfig(BaseModel):
+    """How drawn compositions are screened.
+
+    Attributes
+    ----------
+    max_atoms, max_elements, max_of_each : int
+        Largest reduced formula that goes on (AGD sec. 2.3).
+    excluded_elements : tuple of str
+        Elements that no candidate may have, e.g. ``(H, Be)``.
+    rules : RuleSet
+        Chemical validity. Default: charge neutral and electronegativity balanced, no alloys.
+    caution : float
+        Standard uncertainties taken off a candidate's utility for its score (chosen): of two
+        candidates with the same predicted gap the better known one comes first.
+    limit : int
+        Candidates that go on to the structure stage.
+    validity_sample : int
+        Novel compositions on which validity rates are reported beside the random baseline.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_atoms: int = Field(default=20, ge=2)
+    max_elements: int = Field(default=5, ge=2)
+    max_of_each: int = Field(default=7, ge=1)
+    excluded_elements: tuple[str, ...] = ()
+    rules: RuleSet = STRICT
+    caution: float = Field(default=1.0, ge=0)
+    limit: int = Field(default=2000, ge=1)
+    validity_sample: int = Field(default=10_000, ge=100)
+
+    @field_validator("excluded_elements")
+    @classmethod
+    def _are_elements(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [symbol for symbol in symbols if symbol not in INDEX]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is not an element symbol from H to Lr")
+        return tuple(dict.fromkeys(symbols))
+
+    @property
+    def size(self) -> SizeLimit:
+        """The size rules."""
+        return SizeLimit(
+            self.max_atoms, self.max_elements, self.max_of_each, self.excluded_elements
+        )
+
+
+def screen_shard(
+    campaign: Campaign,
+    config: ScreenConfig,
+    window: Window,
+    ingested: Ingested,
+    sampled: Sampled,
+    screening: ModelHandle,
+    shard: int,
+) -> ScreenedShard:
+    """Screen one shard of drawn compositions.
+
+    Returns
+    -------
+    ScreenedShard
+        One row a composition that is unique in the shard.
+    """
+
+    def build() -> ScreenedShard:
+        _, drawn = read_table(campaign.root, sampled.table)
+        if drawn is None:
+            raise DataError("the sample shard has no compositions", where=sampled.table.path)
+        counts = reduce(drawn)
+        filled = counts.sum(axis=1) > 0
+        keys = keys_of(counts)
+        first = first_of_each(keys)
+        first = first[filled[first]]
+        counts, keys = counts[first], keys[first]
+        known = np.load(ingested.known.open_in(campaign.root))
+        verdict = sift(counts, known, config.size, config.rules)
+        gap, sigma = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
+        asked = np.flatnonzero(verdict == "")
+        if len(asked):
+            model = load_property_model(screening.folder(campaign.root))
+            gap[asked], sigma[asked] = _predict(model, counts[asked])
+        verdict[asked] = np.where(window.contains(gap[asked]), PASSED, WINDOW)
+        columns = {
+            "key": keys,
+            "verdict": verdict,
+            "band_gap_eV": gap,
+            "band_gap_sigma_eV": sigma,
+        }
+        path = campaign.folder("screen") / f"shard-{shard:04d}.parquet"
+        table = write_table(campaign.root, path, columns, "screened", counts=counts)
+        return ScreenedShard(
+            table=table,
+            generator=sampled.generator,
+            drawn=len(drawn),
+            empty=int((~filled).sum()),
+        )
+
+    return campaign.once("screen", f"shard-{shard:04d}", ScreenedShard, build)
+
+
+def _predict(model: PropertyModel, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predict gaps and uncertainties in eV, a chunk of rows at a time."""
+    chunks = [
+        model.predict(counts[start : start + CHUNK]) for start in range(0, len(counts), CHUNK)
+    ]
+    return np.concatenate([c.mean for c in chunks]), np.concatenate([c.sigma for c in chunks])
+
+
+class _Rows(NamedTuple):
+    """Distinct compositions with their verdicts, gaps and uncertainties in eV."""
+
+    keys: np.ndarray
+    verdict: np.ndarray
+    gap: np.ndarray
+    sigma: np.ndarray
+    counts: np.ndarray
+
+    def take(self, rows: np.ndarray) -> _Rows:
+        return _Rows(*(column[rows] for column in self))
+
+
+def merge_screened(
+    campaign: Campaign,
+    config: ScreenConfig,
+    window: Window,
+    shards: Sequence[ScreenedShard],
+    ingested: Ingested,
+    explored: Explored,
+    screening: ModelHandle,
+) -> Screened:
+    """Join the shards and the finds of the search, rank them and count what each rule removed.
+
+    A composition counts for the first that has it: the search, then the shards in order. The
+    score is the window's utility of the gap less `ScreenConfig.caution` times its uncertainty.
+
+    Returns
+    -------
+    Screened
+        With an empty table of candidates where nothing passed; the funnel says where it closed.
+    """
+    return campaign.once(
+        "screen",
+        "merge",
+        Screened,
+        lambda: _merge(campaign, config, window, shards, ingested, explored, screening),
+    )
+
+
+def _merge(
+    campaign: Campaign,
+    config: ScreenConfig,
+    window: Window,
+    shards: Sequence[ScreenedShard],
+    ingested: Ingested,
+    explored: Explored,
+    screening: ModelHandle,
+) -> Screened:
+    funnel = Funnel()
+    novel = NovelSample(config.validity_sample, campaign.generator("screen", "validity"))
+    finds = _search_finds(campaign, config, window, ingested, explored, funnel)
+    passed = [finds.take(finds.verdict == PASSED)]
+    generators = [SEARCH] * len(passed[0].keys)
+    seen = union([finds.keys])
+    for shard in shards:
+        columns, counts = read_table(campaign.root, shard.table)
+        assert counts is not None
+        rows = _Rows(
+            columns["key"],
+            columns["verdict"],
+            columns["band_gap_eV"],
+            columns["band_gap_sigma_eV"],
+            counts,
+        )
+        rows = rows.take(~contains(seen, rows.keys))
+        seen = union([seen, rows.keys])
+        verdict = rows.verdict.astype(np.str_)
+        funnel.add(shard.generator, shard.drawn, shard.empty, verdict)
+        novel.add(shard.generator, rows.counts[verdict != KNOWN])
+        passed.append(rows.take(verdict == PASSED))
+        generators += [shard.generator] * len(passed[-1].keys)
+    joined = _Rows(*(np.concatenate(columns) for columns in zip(*passed, strict=True)))
+    score = window.utility(joined.gap) - config.caution * np.nan_to_num(joined.sigma)
+    best = np.lexsort((joined.keys, -score))[: config.limit]
+    return _write(
+        campaign,
+        joined.take(best),
+        np.array(generators, dtype=np.str_)[best],
+        score[best],
+        funnel,
+        {
+            "validity": novel.validity(),
+            "window": window.model_dump(),
+            "rules": asdict(config.rules),
+            "screening_model": screening.sha256,
+        },
+    )
+
+
+def _search_finds(
+    campaign: Campaign,
+    config: ScreenConfig,
+    window: Window,
+    ingested: Ingested,
+    explored: Explored,
+    funnel: Funnel,
+) -> _Rows:
+    """Ask what the search visited the same rules, with the oracle's labels as gaps.
+
+    A visited composition that passes the rules but was never labelled is left to the generators.
+    """
+    columns, counts = read_table(campaign.root, explored.visited)
+    assert counts is not None
+    counts = reduce(counts)
+    labelled = (columns["status"].astype(np.str_) == "labelled") & np.isfinite(
+        columns["band_gap_eV"].astype(np.float64)
+    )
+    filled = counts.sum(axis=1) > 0
+    order = np.argsort(~labelled, kind="stable")
+    order = order[filled[order]]
+    order = order[first_of_each(keys_of(counts[order]))]
+    counts, labelled = counts[order], labelled[order]
+    known = np.load(ingested.known.open_in(campaign.root))
+    verdict = sift(counts, known, config.size, config.rules).astype("<U20")
+    gap = columns["band_gap_eV"].astype(np.float64)[order]
+    verdict[(verdict == "") & labelled] = np.where(
+        window.contains(gap[(verdict == "") & labelled]), PASSED, WINDOW
+    )
+    sigma = columns["band_gap_sigma_eV"].astype(np.float64)[order]
+    rows = _Rows(keys_of(counts), verdict, gap, sigma, counts).take(verdict != "")
+    funnel.add(SEARCH, len(filled), int((~filled).sum()), rows.verdict)
+    return rows
+
+
+def _write(
+    campaign: Campaign,
+    rows: _Rows,
+    generators: np.ndarray,
+    score: np.ndarray,
+    funnel: Funnel,
+    account: dict[str, Any],
+) -> Screened:
+    folder = campaign.folder("screen")
+    columns = {
+        "rank": np.arange(1, len(score) + 1),
+        "formula": np.array(formulas_of(rows.counts), dtype=np.str_),
+        "generator": generators,
+        "band_gap_eV": rows.gap,
+        "band_gap_sigma_eV": rows.sigma,
+        "score": score,
+    }
+    candidates = write_table(
+        campaign.root, folder / "candidates.parquet", columns, "candidates", counts=rows.counts
+    )
+    names, counts = np.unique(generators, return_counts=True)
+    steps = funnel.steps(dict(zip(names.tolist(), counts.tolist(), strict=True)))
+    path = folder / "funnel.json"
+    closed = closed_at(steps)
+    write_json(path, {"steps": steps, "closed_at": closed, "reasons": funnel.reasons(), **account})
+    if closed is not None:
+        logger.warning("screen: nothing passed the step %r; funnel.json has the counts", closed)
+    return Screened(candidates=candidates, funnel=handle_for(campaign.root, path, 1, "funnel"))

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from structure.composition import parse_formulas
+from structure.errors import CampaignError, DataError
+from tasks.campaign.handles import Window, handle_for, read_table, write_table
+
+
+def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    counts = parse_formulas(["NaCl", "SrYF5"]).counts
+    columns = {"formula": ["NaCl", "SrYF5"], "band_gap_eV": np.array([5.0, np.nan])}
+    handle = write_table(tmp_path, tmp_path / "a/t.parquet", columns, "x", counts=counts)
+    read, read_counts = read_table(tmp_path, handle)
+    assert handle.path == "a/t.parquet" and handle.rows == 2
+    assert read["formula"].tolist() == ["NaCl", "SrYF5"]
+    np.testing.assert_array_equal(read["band_gap_eV"], columns["band_gap_eV"])
+    np.testing.assert_array_equal(read_counts, counts)
+
+
+def test_equal_tables_have_equal_hashes(tmp_path: Path) -> None:
+    one = write_table(tmp_path, tmp_path / "1.parquet", {"a": [1, 2]}, "x")
+    two = write_table(tmp_path, tmp_path / "2.parquet", {"a": [1, 2]}, "x")
+    assert one.sha256 == two.sha256
+
+
+def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:
+    empty = np.zeros((0, 103), dtype=np.int16)
+    handle = write_table(tmp_path, tmp_path / "t.parquet", {"a": np.zeros(0)}, "x", counts=empty)
+    columns, counts = read_table(tmp_path, handle)
+    assert list(columns) == ["a"] and counts is not None and counts.shape == (0, 103)
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    handle = write_table(tmp_path, tmp_path / "t.parquet", {"a": [1]}, "x")
+    (tmp_path / "t.parquet").write_bytes(b"other")
+    with pytest.raises(CampaignError, match="changed"):
+        handle.open_in(tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    handle = write_table(tmp_path, tmp_path / "t.parquet", {"a": [1]}, "x")
+    (tmp_path / "t.parquet").unlink()
+    with pytest.raises(CampaignError, match=r"gone[\s\S]*t\.parquet"):
+        handle.open_in(tmp_path)
+
+
+def test_a_table_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    handle = write_table(tmp_path, path, {"a": [1]}, "x")
+    table = pq.read_table(path).replace_schema_metadata({"agd_schema_version": "99"})
+    pq.write_table(table, path)
+    with pytest.raises(DataError, match="schema version 99"):
+        read_table(tmp_path, handle_for(tmp_path, path, handle.rows, "x"))
+
+
+def test_an_open_window_wants_the_widest_gap() -> None:
+    window = Window(minimum_eV=5.0)
+    np.testing.assert_array_equal(window.contains(np.array([4.9, 5.0, 9.0])), [False, True, True])
+    assert window.utility(np.array([9.0])) > window.utility(np.array([5.0]))
+
+
+@given(st.floats(0, 12))
+def test_a_closed_window_wants_its_centre(gap: float) -> None:
+    window = Window(minimum_eV=2.0, maximum_eV=4.0)
+    assert window.utility(np.array([gap]))[0] <= window.utility(np.array([3.0]))[0]
+    assert window.contains(np.array([gap]))[0] == (2.0 <= gap <= 4.0)
+
+
+@pytest.mark.parametrize("low, high", [(-1.0, None), (4.0, 2.0), (3.0, 3.0)])
+def test_an_impossible_window_is_refused(low: float, high: float | None) -> None:
+    with pytest.raises(ValueError, match=r"minimum_eV|maximum_eV"):
+        Window(minimum_eV=low, maximum_eV=high)
