@@ -76,6 +76,12 @@ class CalculationError(AgdError):
     exit_code = 6
 
 
+class PluginError(AgdError):
+    """A part of another installed package that cannot be imported or is not what it must be."""
+
+    exit_code = 7
+
+
 @dataclass(frozen=True)
 class Rejection:
     """Why one row or candidate left the pipeline.
