@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from structure.errors import ConfigError
+from structure.records import Settings
 from tasks.campaign.handles import Window
 from tasks.explore.stage import ExploreConfig
 from tasks.filter import FilterConfig
@@ -30,7 +31,7 @@ from tasks.template import TemplateConfig
 from tasks.train import TrainConfig
 
 
-class CampaignConfig(BaseModel):
+class CampaignConfig(Settings):
     """Everything a campaign depends on; frozen into its directory when it begins.
 
     Attributes
@@ -48,8 +49,6 @@ class CampaignConfig(BaseModel):
     ingest, train, explore, sample, screen, template, filter, handoff, report
         One section a stage, described beside the stage's code.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     seed: int = Field(default=0, ge=0)

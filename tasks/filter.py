@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from structure.composition import N_ELEMENTS, keys_of
 from structure.errors import CampaignError, Rejection
+from structure.records import Settings
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, ModelHandle, read_table, write_table
 from tasks.campaign.outputs import Filtered, Templated, Trained
@@ -32,7 +33,7 @@ _BATCH = 256
 _NOT_IN_STORY = frozenset({"structure_json", "formula", "rank", "status"})
 
 
-class FilterConfig(BaseModel):
+class FilterConfig(Settings):
     """How candidates are filtered and ranked.
 
     Attributes
@@ -50,8 +51,6 @@ class FilterConfig(BaseModel):
         Most selected candidates of one set of elements, so that a batch does not spend itself on
         one chemical system (chosen); None for no limit.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "gatgnn"
     below: float = 0.0

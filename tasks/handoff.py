@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import field_validator
 
 from dft_inputs.batch.scheduler import ClusterSettings
 from dft_inputs.job.folder import Job
@@ -24,6 +24,7 @@ from dft_inputs.recipes.recipe import Recipe
 from dft_inputs.recipes.shipped import RECIPES, recipe_named
 from structure.crystals.crystal_text import structure_from_json
 from structure.errors import Rejection
+from structure.records import Settings
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import handle_for, read_table
 from tasks.campaign.outputs import Filtered, HandedOff, Trained
@@ -38,7 +39,7 @@ NOT_IN_STORY = frozenset({"structure_json", "status", "formula"})
 """Columns of the survivors that the ticket holds elsewhere."""
 
 
-class HandoffConfig(BaseModel):
+class HandoffConfig(Settings):
     """How the survivors are handed to DFT.
 
     Attributes
@@ -55,8 +56,6 @@ class HandoffConfig(BaseModel):
     cluster : ClusterSettings
         First contents of ``cluster.env``; they can be changed there later.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipe: str = "agd-paper"
     optional_steps: tuple[str, ...] = ()

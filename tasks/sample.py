@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from structure.errors import ConfigError, ModelError
+from structure.records import Settings
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import ModelHandle, write_table
 from tasks.campaign.outputs import Sampled, Trained
@@ -21,7 +22,7 @@ SHARD_LIMIT = 100_000
 """Most compositions of one shard, so that a shard stays one task of bounded memory."""
 
 
-class SampleConfig(BaseModel):
+class SampleConfig(Settings):
     """How many compositions are drawn, and by whom.
 
     Attributes
@@ -33,8 +34,6 @@ class SampleConfig(BaseModel):
     generators : dict of str to float
         Share of the shards that each generator draws, by name; scaled to sum to one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     shards: int = Field(default=20, ge=1)
     shard_size: int = Field(default=SHARD_LIMIT, ge=1, le=SHARD_LIMIT)

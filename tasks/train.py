@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from models.fitting.checkpoints import model_hash
 from models.properties.boosting import BoostingConfig
@@ -23,6 +23,7 @@ from models.properties.forest import ForestConfig
 from structure.composition import first_of_each, keys_of
 from structure.errors import DataError, ModelError
 from structure.files import sha256_of
+from structure.records import Settings
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, ModelHandle, read_table
 from tasks.campaign.outputs import Ingested, Trained
@@ -41,7 +42,7 @@ SHIPPED: tuple[ModelName, ...] = ("oracle", "matgan", "sequence", "autoencoder",
 GAP = "band_gap_eV"
 
 
-class ScreeningConfig(BaseModel):
+class ScreeningConfig(Settings):
     """The model that screens, fitted on a few hundred labels.
 
     Attributes
@@ -53,8 +54,6 @@ class ScreeningConfig(BaseModel):
     forest : ForestConfig
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["boosting", "forest"] = "boosting"
     boosting: BoostingConfig = BoostingConfig(
         trees=300, leaves=15, min_rows=5, error_trees=50, error_leaves=7
@@ -62,7 +61,7 @@ class ScreeningConfig(BaseModel):
     forest: ForestConfig = ForestConfig()
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Settings):
     """Where the weights come from.
 
     Attributes
@@ -73,8 +72,6 @@ class TrainConfig(BaseModel):
         Folder of training data for them; ``${NAME}`` stands for an environment variable.
     screening : ScreeningConfig
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fit: tuple[ModelName, ...] = ()
     data: str | None = None

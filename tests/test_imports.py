@@ -24,8 +24,8 @@ MAY_IMPORT = {
 SHARED_ROOMS = {"ledger", "campaign", "dft_jobs", "oracles"}
 """Rooms of tasks/ that are no stage; each may import the ones before it in this order."""
 
-SHARED_WORDS = {"structure.errors", "structure.files"}
-"""Errors and safe writing are the vocabulary of every package, flows included."""
+SHARED_WORDS = {"structure.errors", "structure.files", "structure.records"}
+"""Errors, safe writing and settings are the vocabulary of every package, flows included."""
 
 LONGEST_MODULE = 400
 LONGEST_RUNNER = 620

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dft_inputs.vasp.inputs import POTENTIAL_REMARKS
+from structure.records import Settings
 
 Engine = Literal["vasp", "gpaw"]
 
@@ -34,7 +35,7 @@ BATCH_SCRIPTS: dict[Engine, tuple[str, ...]] = {
 _GPAW_PYTHON = "/usr/bin/python3"
 
 
-class ClusterSettings(BaseModel):
+class ClusterSettings(Settings):
     """First contents of ``cluster.env``; a person may change them there at any time.
 
     Attributes
@@ -72,8 +73,6 @@ class ClusterSettings(BaseModel):
     Settings that came later are left out of the JSON as long as they have their defaults, so that
     campaigns from before them stay the same.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     scheduler: Literal["slurm", "pbs", "shell"] = "slurm"
     account: str = ""

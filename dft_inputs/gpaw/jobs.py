@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ConfigDict, ValidationError, model_validator
 
 from dft_inputs.batch.scheduler import script
 from dft_inputs.cluster.gpaw_worker import question_sha256
@@ -28,6 +28,7 @@ from dft_inputs.recipes.recipe import GpawSettings
 from dft_inputs.recipes.shipped import RECIPES
 from structure.errors import CalculationError, Rejection
 from structure.files import write_json, write_text
+from structure.records import Record
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -63,7 +64,7 @@ Kind = Literal["crystal", "metal", "molecule"]
 """How the ground state is sampled: a compound, an elemental metal, or a molecule in a box."""
 
 
-class GpawResult(BaseModel):
+class GpawResult(Record):
     """What a finished GPAW job says. Energies in eV; gaps are None for references.
 
     Attributes
@@ -82,7 +83,7 @@ class GpawResult(BaseModel):
         Hash of the input that was calculated; None in results of older releases.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     id: str
     recipe_hash: str

@@ -13,18 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-)
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from dft_inputs.job.untrusted import small_file, why
 from dft_inputs.vasp.points_asked import mesh_of, path_of
 from dft_inputs.vasp.tags import read_incar
 from structure.errors import Rejection
+from structure.records import Record
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -55,14 +50,10 @@ DECIDING_TAGS = (
 Role = Literal["candidate", "reference", "competing"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 Vector = tuple[float, float, float]
 
 
-class Geometry(_Frozen):
+class Geometry(Record):
     """The cell a job starts from, as its POSCAR has it.
 
     Attributes
@@ -76,7 +67,7 @@ class Geometry(_Frozen):
     sites: tuple[tuple[str, float, float, float], ...]
 
 
-class TicketStep(_Frozen):
+class TicketStep(Record):
     """What the runner has to know about a step.
 
     Attributes
@@ -107,7 +98,7 @@ class TicketStep(_Frozen):
     density_from: str | None = None
     keeps: tuple[str, ...] = ()
     required: bool = True
-    settings: dict[str, str] = {}
+    settings: dict[str, str] = Field(default_factory=dict)
     mesh: tuple[int, int, int] | None = None
     path: tuple[tuple[float, float, float, float], ...] = ()
     supercell: tuple[int, int, int] | None = None
@@ -123,7 +114,7 @@ class TicketStep(_Frozen):
         return document
 
 
-class Limits(_Frozen):
+class Limits(Record):
     """How patient the runner is (chosen).
 
     Attributes
@@ -141,7 +132,7 @@ class Limits(_Frozen):
     heartbeat_s: float = 60.0
 
 
-class Ticket(_Frozen):
+class Ticket(Record):
     """One job, as ``ticket.json`` holds it.
 
     Attributes
@@ -184,7 +175,7 @@ class Ticket(_Frozen):
     steps: tuple[TicketStep, ...]
     geometry: Geometry | None = None
     limits: Limits = Limits()
-    story: dict[str, Any] = {}
+    story: dict[str, Any] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _without_what_is_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

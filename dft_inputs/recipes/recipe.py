@@ -17,15 +17,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from structure.errors import ConfigError
+from structure.records import Settings
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -44,11 +39,7 @@ OPEN_SHELL = frozenset(
 """Elements with partly filled d or f shells in common oxidation states (chosen)."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class IncarSettings(_Frozen):
+class IncarSettings(Settings):
     """The INCAR tags a step sets, in VASP's units. None leaves a tag out."""
 
     gga: str | None = None
@@ -78,7 +69,7 @@ class IncarSettings(_Frozen):
         return {tag.upper(): value for tag, value in self if value is not None}
 
 
-class GpawSettings(_Frozen):
+class GpawSettings(Settings):
     """One GPAW ground state followed by bands at fixed density. Energies in eV, lengths in A."""
 
     xc: Literal["PBE"] = "PBE"
@@ -106,7 +97,7 @@ _EQUAL_EDGES = 1e-3
 """Relative difference of edges that symmetry makes equal (chosen: the search's tolerance)."""
 
 
-class Supercell(_Frozen):
+class Supercell(Settings):
     """How far a cell is repeated before atoms are displaced (chosen)."""
 
     edge_A: float = 9.0
@@ -133,7 +124,7 @@ class Supercell(_Frozen):
         return 1, 1, 1
 
 
-class Step(_Frozen):
+class Step(Settings):
     """One calculation of a job; its folder carries `name`.
 
     Attributes
@@ -188,7 +179,7 @@ class Step(_Frozen):
         return self.supercell.divisions(cell.lattice.abc, len(cell))
 
 
-class Recipe(_Frozen):
+class Recipe(Settings):
     """Everything that decides the numbers of a calculation.
 
     Attributes

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
@@ -30,13 +30,14 @@ from models.fitting.progress import Report
 from structure.composition import N_ELEMENTS
 from structure.elements import AGD_ELEMENTS, columns
 from structure.errors import DataError, ModelError
+from structure.records import Settings
 from structure.rules.validity import matched_random
 
 _CHUNK = 8_192
 _POOL_ROWS = 100_000  # random compositions made at a time
 
 
-class AutoencoderConfig(BaseModel):
+class AutoencoderConfig(Settings):
     """Everything that decides an autoencoder.
 
     Attributes
@@ -67,8 +68,6 @@ class AutoencoderConfig(BaseModel):
         Share of the training compositions that decides which weights are kept.
     budget : FitBudget
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     variant: Literal["dense", "conv"] = "dense"
     elements: tuple[str, ...] = AGD_ELEMENTS

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 
 from models.compositions.composition_model import CompositionModel
@@ -32,12 +32,13 @@ from models.compositions.matgan_networks import (
 from models.fitting.loop import FitBudget
 from structure.composition import N_ELEMENTS, WRITING_ORDER
 from structure.elements import MATGAN_ELEMENTS, columns
+from structure.records import Settings
 from structure.rules.validity import valid
 
 _SAMPLE_CHUNK = 2_048
 
 
-class MatGANConfig(BaseModel):
+class MatGANConfig(Settings):
     """Everything that decides a MatGAN. The defaults are the CPU variant (chosen).
 
     Attributes
@@ -78,8 +79,6 @@ class MatGANConfig(BaseModel):
         Where the fit runs. Sampling runs on the CPU.
     budget : FitBudget
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     variant: Literal["slot", "small", "oqmd"] = "slot"
     loss: Literal["gradient-penalty", "clipping"] = "gradient-penalty"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
@@ -23,12 +23,13 @@ from models.fitting.loop import Batches, FitBudget, Fitted, fit, seeded
 from models.fitting.progress import Report
 from structure.composition import N_ELEMENTS, WRITING_ORDER
 from structure.elements import INDEX, MATGAN_ELEMENTS
+from structure.records import Settings
 from structure.rules.validity import valid
 
 _SAMPLE_CHUNK = 2_048
 
 
-class SequenceConfig(BaseModel):
+class SequenceConfig(Settings):
     """Everything that decides a sequence model. All values are chosen.
 
     Attributes
@@ -51,8 +52,6 @@ class SequenceConfig(BaseModel):
         Share of the training compositions that decides which weights are kept.
     budget : FitBudget
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     elements: tuple[str, ...] = MATGAN_ELEMENTS
     maximum: int = Field(default=MATGAN_ENCODING.maximum, gt=0)

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from structure.errors import ModelError
 from structure.files import sha256_of, write_bytes, write_json, write_text
+from structure.records import Record
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,7 @@ SCHEMA_VERSION = 1
 _RETRAIN = "Restore the folder, or train the model again with `agd train`."
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(Record):
     """What ``config.json`` says about weights.
 
     Attributes
@@ -50,8 +51,6 @@ class ModelConfig(BaseModel):
         Of the weights file; set when the folder is written.
     schema_version : int
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     settings: dict[str, Any]

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from structure.errors import ConfigError
+from structure.records import Settings
 
 
-class TableSource(BaseModel):
+class TableSource(Settings):
     """One table of compositions and how its columns are named.
 
     Attributes
@@ -28,8 +27,6 @@ class TableSource(BaseModel):
         For the model cards.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     path: str
     formula: str = "formula"
     value: str | None = None
@@ -37,7 +34,7 @@ class TableSource(BaseModel):
     licence: str = "not stated"
 
 
-class StructureSource(BaseModel):
+class StructureSource(Settings):
     """JSON lines of crystal structures and how their fields are named.
 
     Attributes
@@ -53,8 +50,6 @@ class StructureSource(BaseModel):
         For the model cards.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     path: str
     formation_energy: str = "formation_energy_per_atom"
     energy_scheme: str = "PBE formation energy with Materials Project corrections (2018), eV/atom"
@@ -62,7 +57,7 @@ class StructureSource(BaseModel):
     licence: str = "not stated"
 
 
-class DataMapping(BaseModel):
+class DataMapping(Settings):
     """Where a data folder keeps what the models learn from.
 
     Attributes
@@ -75,8 +70,6 @@ class DataMapping(BaseModel):
         Further known compositions.
     structures : StructureSource or None
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     band_gaps: TableSource | None = TableSource(
         path="mp_gap.csv.gz",

@@ -16,13 +16,14 @@ from io import BytesIO
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from models.fitting.checkpoints import sealed, unsealed
 from models.fitting.parts import Average, Batches, Stateful, seeded
 from models.fitting.progress import Report
 from structure.errors import ModelError
 from structure.files import write_bytes
+from structure.records import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 
-class FitBudget(BaseModel):
+class FitBudget(Settings):
     """How long to fit and how often to look. All choices are ours.
 
     Attributes
@@ -59,8 +60,6 @@ class FitBudget(BaseModel):
     checkpoint_seconds : float
         Wall time between checkpoints; does not change the result.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(gt=0)
     cpu_seconds: float | None = Field(default=None, gt=0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.fitting.checkpoints import load_model_folder
 from models.properties.descriptor_model import (
@@ -26,6 +26,7 @@ from models.properties.descriptor_model import (
 from models.properties.descriptors import descriptors
 from models.properties.metrics import coverage, regression_metrics
 from models.properties.prediction import Prediction
+from structure.records import Settings
 
 if TYPE_CHECKING:
     import lightgbm
@@ -44,7 +45,7 @@ _BINS = 10
 Report = Callable[[float, str], None]
 
 
-class BoostingConfig(BaseModel):
+class BoostingConfig(Settings):
     """Size and rates of the two models; all chosen.
 
     Attributes
@@ -63,8 +64,6 @@ class BoostingConfig(BaseModel):
     threads : int
         Of LightGBM; one is fastest on a busy machine.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     trees: int = Field(default=800, gt=0)
     leaves: int = Field(default=191, gt=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.fitting.checkpoints import load_model_folder
 from models.properties.descriptor_model import (
@@ -23,6 +23,7 @@ from models.properties.descriptor_model import (
 from models.properties.descriptors import descriptors, magpie
 from models.properties.metrics import coverage, regression_metrics
 from models.properties.prediction import Prediction
+from structure.records import Settings
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _CHUNK = 4096
 
 
-class ForestConfig(BaseModel):
+class ForestConfig(Settings):
     """Size of the forest; the papers give none, so all are chosen.
 
     Attributes
@@ -47,8 +48,6 @@ class ForestConfig(BaseModel):
     error_floor : float
         Smallest uncertainty, in the unit of the property.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     trees: int = Field(default=200, gt=1)
     features: float = Field(default=1 / 3, gt=0, le=1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 from torch.nn.functional import smooth_l1_loss
 
@@ -35,6 +35,7 @@ from structure.composition import keys_of
 from structure.crystals.graphs import GraphTable, crystal_graph
 from structure.elements import ELEMENTS
 from structure.errors import DataError, ModelError
+from structure.records import Settings
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 KIND = "gatgnn"
 
 
-class GatgnnConfig(BaseModel):
+class GatgnnConfig(Settings):
     """How the network is trained; sizes and rates the reference code leaves open are chosen.
 
     Attributes
@@ -60,8 +61,6 @@ class GatgnnConfig(BaseModel):
     validation_share, test_share : float
         Shares of the formulas that choose the best epoch, and that are never trained on.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(default=30, gt=0)
     batch: int = Field(default=64, gt=1)

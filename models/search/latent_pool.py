@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from structure.records import Settings
 
 SOURCES = ("box", "around", "between", "offspring")
 """Ways a candidate is made, in the order of `Pool.sources`."""
@@ -22,7 +24,7 @@ PARENTS = 50
 """Chosen: offspring descend from this many of the best labelled compounds."""
 
 
-class PoolShares(BaseModel):
+class PoolShares(Settings):
     """How much of the pool each way makes; the four add to one (defaults chosen).
 
     Attributes
@@ -37,8 +39,6 @@ class PoolShares(BaseModel):
         From two of the `PARENTS` best compounds: each dimension from one of them, with a step of
         up to ± `JITTER`, the size of which is drawn for each child.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     box: float = Field(default=0.1, ge=0, le=1)
     around: float = Field(default=0.1, ge=0, le=1)

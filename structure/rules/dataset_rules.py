@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from structure.composition import keys_of
 from structure.elements import INDEX
+from structure.records import Settings
 
 ROUNDING_EV = 1e-9
 """Chosen: energies are compared no finer, so that rounding removes no row of a narrow set."""
@@ -77,11 +78,7 @@ class Judged(NamedTuple):
     sentence: Callable[[int], str]
 
 
-class _Rule(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LowestEnergyPerFormula(_Rule):
+class LowestEnergyPerFormula(Settings):
     """Keep the record of lowest formation energy of each reduced formula (MatGAN sec. 2.3).
 
     Records without an energy give way to one that has it; among records without any, or of equal
@@ -105,7 +102,7 @@ class LowestEnergyPerFormula(_Rule):
         return Judged(chosen == np.arange(len(rows)), sentence)
 
 
-class MedianGapPerFormula(_Rule):
+class MedianGapPerFormula(Settings):
     """Keep the record whose gap is the lower median of its formula: for tables without energies."""
 
     rule: Literal["median_gap_per_formula"] = "median_gap_per_formula"
@@ -131,7 +128,7 @@ class MedianGapPerFormula(_Rule):
         return Judged(chosen == np.arange(len(rows)), sentence)
 
 
-class NoSingleElements(_Rule):
+class NoSingleElements(Settings):
     """Remove elements (MatGAN sec. 2.3)."""
 
     rule: Literal["no_single_elements"] = "no_single_elements"
@@ -141,7 +138,7 @@ class NoSingleElements(_Rule):
         return Judged((rows.counts > 0).sum(axis=1) > 1, lambda i: "it is a single element")
 
 
-class EnergyWithinSigma(_Rule):
+class EnergyWithinSigma(Settings):
     """Remove formation energies far from the mean (MatGAN sec. 2.3); rows without one stay.
 
     Attributes
@@ -169,7 +166,7 @@ class EnergyWithinSigma(_Rule):
         return Judged(keep, sentence)
 
 
-class MaxAtomsPerElement(_Rule):
+class MaxAtomsPerElement(Settings):
     """Remove formulas with many atoms of one element (MatGAN sec. 2.3: 8 in the unit cell).
 
     Attributes
@@ -194,7 +191,7 @@ class MaxAtomsPerElement(_Rule):
         )
 
 
-class ExcludeElements(_Rule):
+class ExcludeElements(Settings):
     """Remove formulas with certain elements (MatGAN sec. 2.3: He and Kr).
 
     Attributes
@@ -225,7 +222,7 @@ class ExcludeElements(_Rule):
         return Judged(present.sum(axis=1) == 0, sentence)
 
 
-class SizeLimits(_Rule):
+class SizeLimits(Settings):
     """Remove large formulas (AGD sec. 2.3: 20 atoms, 5 elements, 7 atoms of each).
 
     Attributes
@@ -259,7 +256,7 @@ class SizeLimits(_Rule):
         return Judged(keep, sentence)
 
 
-class GapRange(_Rule):
+class GapRange(Settings):
     """Keep gaps in a range (MatGAN's band-gap set: above 0; AGD's Exp4: below 3 eV).
 
     Attributes

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import field_validator
 
 from structure.errors import DataError, Rejection
+from structure.records import Settings
 from structure.sources.numbers import to_numbers
 from structure.sources.units import (
     IN_EV,
@@ -36,7 +37,7 @@ _FIRST = 3
 _UNIT_LENGTH = 24
 
 
-class UnitMap(BaseModel):
+class UnitMap(Settings):
     """Units of a table's numbers.
 
     Attributes
@@ -46,8 +47,6 @@ class UnitMap(BaseModel):
     formation_energy : str
         The same with ``/atom`` or ``/formula``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     band_gap: str = "eV"
     formation_energy: str = "eV/atom"

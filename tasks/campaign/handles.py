@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from structure.composition import N_ELEMENTS
 from structure.errors import CampaignError, DataError
 from structure.files import replacing, sha256_of
+from structure.records import Record, Settings
 
 SCHEMA_VERSION = 1
 """Version of every table and ledger this release writes."""
 
 
-class Handle(BaseModel):
+class Handle(Record):
     """A file that a stage made.
 
     Attributes
@@ -34,8 +35,6 @@ class Handle(BaseModel):
     schema_name : str
         What the file holds, e.g. ``"screened"``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     sha256: str
@@ -59,7 +58,7 @@ class Handle(BaseModel):
         return path
 
 
-class Window(BaseModel):
+class Window(Settings):
     """The band gaps a campaign is after.
 
     Attributes
@@ -68,8 +67,6 @@ class Window(BaseModel):
     maximum_eV : float or None
         None leaves the window open: the wider the gap the better.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     minimum_eV: float = Field(default=5.0, allow_inf_nan=False)
     maximum_eV: float | None = Field(default=None, allow_inf_nan=False)
@@ -98,7 +95,7 @@ class Window(BaseModel):
         return -np.abs(gaps - 0.5 * (self.minimum_eV + self.maximum_eV))
 
 
-class ModelHandle(BaseModel):
+class ModelHandle(Record):
     """A folder of weights that a campaign uses.
 
     Attributes
@@ -115,8 +112,6 @@ class ModelHandle(BaseModel):
         Hash of ``config.json``: settings, calibration and the hash of the weights. Empty in
         campaigns from before it was kept, whose weights alone are compared.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     place: Literal["shipped", "campaign"]

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from structure.composition import anonymous_formulas, formulas_of
 from structure.errors import CampaignError, Rejection
+from structure.records import Settings
 from structure.templates.substitution import MAXIMUM_EMD, VOLUME_SCALES
 from tasks.campaign.directory import Campaign
 from tasks.campaign.outputs import Ingested
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from structure.templates.substitution import Substituted
 
 
-class StructureConfig(BaseModel):
+class StructureConfig(Settings):
     """How a composition gets its structure.
 
     Attributes
@@ -42,8 +43,6 @@ class StructureConfig(BaseModel):
     maximum_sites : int
         Larger cells are not used as templates (chosen: DFT on them costs too much).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     neighbours: int = Field(default=10, ge=1)
     minimum_ratio: float = Field(default=0.70, gt=0, lt=2)

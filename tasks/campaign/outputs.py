@@ -5,16 +5,11 @@ They stand together here because stage modules never import each other.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
+from structure.records import Record
 from tasks.campaign.handles import Handle, ModelHandle
 
 
-class _Output(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Ingested(_Output):
+class Ingested(Record):
     """Output of ingest.
 
     Attributes
@@ -42,13 +37,13 @@ class Ingested(_Output):
     rejects: Handle | None = None
 
 
-class Trained(_Output):
+class Trained(Record):
     """Output of train: the weights the campaign uses, by name."""
 
     models: dict[str, ModelHandle]
 
 
-class Explored(_Output):
+class Explored(Record):
     """Output of explore.
 
     Attributes
@@ -65,14 +60,14 @@ class Explored(_Output):
     summary: Handle
 
 
-class Sampled(_Output):
+class Sampled(Record):
     """Output of one sample shard: a table of ``counts`` as drawn, and who drew them."""
 
     table: Handle
     generator: str
 
 
-class ScreenedShard(_Output):
+class ScreenedShard(Record):
     """Output of one screen shard.
 
     The table has the compositions that are unique in the shard: ``key``, ``verdict`` (``passed``
@@ -86,7 +81,7 @@ class ScreenedShard(_Output):
     empty: int
 
 
-class Screened(_Output):
+class Screened(Record):
     """Output of screen over all shards.
 
     Attributes
@@ -102,7 +97,7 @@ class Screened(_Output):
     funnel: Handle
 
 
-class Templated(_Output):
+class Templated(Record):
     """Output of template.
 
     Attributes
@@ -119,7 +114,7 @@ class Templated(_Output):
     rejected: Handle
 
 
-class Filtered(_Output):
+class Filtered(Record):
     """Output of filter.
 
     Attributes
@@ -135,7 +130,7 @@ class Filtered(_Output):
     rejected: Handle
 
 
-class HandedOff(_Output):
+class HandedOff(Record):
     """Output of handoff: the batch, how many jobs it has, and its ``batch.json``."""
 
     batch: str
@@ -143,7 +138,7 @@ class HandedOff(_Output):
     manifest: Handle
 
 
-class Reported(_Output):
+class Reported(Record):
     """Output of report: the page."""
 
     page: Handle

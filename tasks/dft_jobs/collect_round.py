@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dft_inputs.batch.approval import decide
 from dft_inputs.job.status import Observation, State, may_become, observe, read_status
@@ -24,6 +24,7 @@ from dft_inputs.job.ticket import Ticket, read_ticket
 from dft_inputs.job.untrusted import shown, why
 from dft_inputs.vasp.judgement import judge
 from structure.errors import CampaignError, Rejection
+from structure.records import Settings
 from tasks.campaign.leftovers import clear_collected
 from tasks.dft_jobs.findings import Collected
 from tasks.dft_jobs.formation_energies import (
@@ -43,7 +44,7 @@ FRESH_S = 3600.0
 """A folder without a ticket that changed this recently is still being copied (chosen)."""
 
 
-class CollectConfig(BaseModel):
+class CollectConfig(Settings):
     """How job directories are judged.
 
     Attributes
@@ -54,8 +55,6 @@ class CollectConfig(BaseModel):
         How long to wait for another collect of the same campaign, or for a run that is just handing
         jobs off.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     stale_after_h: float = Field(default=12.0, gt=0)
     wait_s: float = Field(default=600.0, ge=0)

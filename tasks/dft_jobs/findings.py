@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from dft_inputs.batch.approval import DECLINED
+from structure.records import Record
 
 
-class Collected(BaseModel):
+class Collected(Record):
     """What one collect found.
 
     Attributes
@@ -39,8 +38,6 @@ class Collected(BaseModel):
     approval : tuple of str
         What waits for a person's answer in ``approved.csv``, or could not be understood there.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     states: dict[str, int]
     ingested: tuple[str, ...] = ()

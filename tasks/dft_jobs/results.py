@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from dft_inputs.job.status import State
 from dft_inputs.job.ticket import Ticket
@@ -19,6 +19,7 @@ from dft_inputs.references.reference_phases import formation_energy
 from dft_inputs.vasp.judgement import Judgement
 from structure.errors import Rejection
 from structure.files import write_text
+from structure.records import Record
 from tasks.dft_jobs.extra_steps import Perturbed, perturbed
 from tasks.ledger.ledger import Label, Origin
 
@@ -31,7 +32,7 @@ SAME_WITHIN = 1e-3
 """Energies and gaps (eV) of two runs of one job that differ by more are another result (chosen)."""
 
 
-class Result(BaseModel):
+class Result(Record):
     """What is known of one finished job. Energies in eV, moduli in GPa, frequencies in THz.
 
     Attributes
@@ -60,8 +61,6 @@ class Result(BaseModel):
         SVG text by the word that ends the name of its file; not part of the JSON.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     schema_version: Literal[1] = RESULT_SCHEMA
     id: str
     formula: str
@@ -71,11 +70,11 @@ class Result(BaseModel):
     state: State
     code: int | None = None
     findings: tuple[dict[str, str], ...] = ()
-    properties: dict[str, float] = {}
+    properties: dict[str, float] = Field(default_factory=dict)
     cell: dict[str, int]
     structure: dict[str, Any] | None = None
     corrections: tuple[dict[str, Any], ...] = ()
-    potentials: dict[str, Any] = {}
+    potentials: dict[str, Any] = Field(default_factory=dict)
     labels: tuple[Label, ...] = ()
     remarks: tuple[str, ...] = ()
     pictures: dict[str, str] = Field(default={}, exclude=True, repr=False)
@@ -270,7 +269,7 @@ def state_after(judgement: Judgement) -> State:
 
 def _properties(ticket: Ticket, judgement: Judgement) -> tuple[dict[str, float], Rejection | None]:
     by_kind = {name.partition("-")[2]: out for name, out in judgement.outputs.items()}
-    properties: dict[str, float] = {}
+    properties: dict[str, float] = Field(default_factory=dict)
     static = by_kind.get(VASP_ENERGY_STEP)
     if static is not None:
         properties["energy_eV"] = static.energy

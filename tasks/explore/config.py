@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from models.search.gaussian_process import REFIT_EVERY
 from models.search.latent_pool import PoolShares
@@ -16,13 +16,14 @@ from models.search.latent_search import (
     Acquisition,
     Backend,
 )
+from structure.records import Settings
 from tasks.oracles.oracle import OracleConfig
 
 BUDGET = 1000
 """Labels the search may ask for (AGD sec. 3.2, experiments 2 to 4)."""
 
 
-class ExploreConfig(BaseModel):
+class ExploreConfig(Settings):
     """Settings of the search.
 
     Attributes
@@ -69,8 +70,6 @@ class ExploreConfig(BaseModel):
     in_flight_at_most : int
         Where the oracle answers later: the search rests while this many answers are outstanding.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     oracle: OracleConfig = OracleConfig()
     budget: int = Field(default=BUDGET, ge=1)

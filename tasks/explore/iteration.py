@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from models.search.latent_pool import SOURCES, Pool, propose
 from structure.composition import keys_of, reduce
+from structure.records import Record
 from tasks.campaign.handles import Window
 from tasks.explore.state import Rows, SearchState, Setting, Status
 from tasks.oracles.oracle import Answer, Asked
 
 
-class Tally(BaseModel):
+class Tally(Record):
     """What became of the candidates of one source.
 
     Attributes
@@ -35,8 +35,6 @@ class Tally(BaseModel):
     suggested : int
         Chosen by the search.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     decoded: int = 0
     decodable: int = 0

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from models.search.latent_pool import SOURCES
 from structure.composition import keys_of
 from structure.files import write_json
+from structure.records import Record
 from tasks.campaign.handles import Handle, handle_for, write_table
 from tasks.campaign.outputs import Explored
 from tasks.explore.iteration import Tally
 from tasks.explore.state import STAGE, Rows, SearchState, Setting
 
 
-class Iteration(BaseModel):
+class Iteration(Record):
     """Output of one iteration.
 
     Attributes
@@ -32,8 +32,6 @@ class Iteration(BaseModel):
         By source.
     seconds : float
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: Handle
     arrived: int

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from structure.composition import N_ELEMENTS
 from structure.errors import DataError
+from structure.records import Settings
 from structure.rules.dataset_rules import LabelledRows
 from tasks.ingest.sources import ColumnMap, SourceConfig, SourceRows, read_rows
 from tasks.ledger.ledger import Origin
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from structure.templates.library import TemplateLibrary
 
 
-class EmbeddedConfig(BaseModel):
+class EmbeddedConfig(Settings):
     """What fills the roles that no source of the campaign fills.
 
     Attributes
@@ -39,8 +40,6 @@ class EmbeddedConfig(BaseModel):
     draws : int
         How many compositions to draw (chosen; the known ones among them are kept).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     initial: Literal["dft-set", "oracle"] = "dft-set"
     known: bool = True

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from structure.composition import ParsedFormulas, parse_formulas
 from structure.errors import DataError, Rejection
 from structure.files import sha256_of
+from structure.records import Settings
 from structure.rules.dataset_rules import LabelledRows
 from structure.sources.energies import Column, UnitMap, read_energies, read_gaps
 from structure.sources.tables import Format, SourceTable, format_of, read_source, resolve_path
@@ -35,11 +36,7 @@ SHOWN = 200
 """Chosen: most characters of a record's text that are kept beside its rejection."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ColumnMap(_Section):
+class ColumnMap(Settings):
     """What the source calls its columns.
 
     Attributes
@@ -62,7 +59,7 @@ class ColumnMap(_Section):
         return {k: v for k, v in self.model_dump().items() if v is not None}
 
 
-class SourceConfig(_Section):
+class SourceConfig(Settings):
     """One data source.
 
     Attributes

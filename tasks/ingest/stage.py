@@ -15,11 +15,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from structure.composition import formulas_of, keys_of
 from structure.errors import ConfigError, DataError, Rejection
 from structure.files import replacing, write_json
+from structure.records import Settings
 from structure.rules.dataset_rules import (
     LabelledRows,
     LowestEnergyPerFormula,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class InitialConfig(BaseModel):
+class InitialConfig(Settings):
     """Which labelled compounds the search starts from.
 
     Attributes
@@ -54,14 +55,12 @@ class InitialConfig(BaseModel):
         Only from compounds with gaps below it: 3.0 in AGD's Exp4 (sec. 3.3).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     count: int = Field(default=300, ge=1)
     rule: Literal["random", "all"] = "random"
     maximum_eV: float | None = None
 
 
-class IngestConfig(BaseModel):
+class IngestConfig(Settings):
     """What a campaign starts from.
 
     Attributes
@@ -78,8 +77,6 @@ class IngestConfig(BaseModel):
         Earlier campaigns, as paths relative to this one's directory: what their finished
         calculations labelled joins the initial labels, and compounds they gave jobs are known.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: tuple[SourceConfig, ...] = ()
     rules: tuple[Rule, ...] = (LowestEnergyPerFormula(), NoSingleElements())

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from structure.errors import CampaignError, Rejection
+from structure.records import Record
 from tasks.campaign.handles import SCHEMA_VERSION
 from tasks.ledger.claim import Hold, check_owner, claim
 from tasks.ledger.database import Place, engine_for, parsed, place_of
@@ -36,7 +37,7 @@ from tasks.ledger.sql_tables import (
 Origin = Literal["dft-vasp", "dft-gpaw", "table", "ml"]
 
 
-class Label(BaseModel):
+class Label(Record):
     """One value of one property of one composition, with where it came from.
 
     Attributes
@@ -58,8 +59,6 @@ class Label(BaseModel):
         which the search learned it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     formula: str
     property: str
     value: float
@@ -70,7 +69,7 @@ class Label(BaseModel):
     iteration: int = 0
 
 
-class Candidate(BaseModel):
+class Candidate(Record):
     """One generated compound that reached the structure stage or beyond.
 
     Attributes
@@ -86,14 +85,12 @@ class Candidate(BaseModel):
         Predictions, template, distance, model hashes: what `agd why` prints.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     formula: str
     rank: int | None = None
     status: Literal["selected", "reserve", "rejected"]
     code: str = ""
     sentence: str = ""
-    story: dict[str, Any] = {}
+    story: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
     def rejected(cls, formula: str, why: Rejection, story: dict[str, Any]) -> Candidate:

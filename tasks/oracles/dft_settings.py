@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from dft_inputs.batch.scheduler import ClusterSettings
 from dft_inputs.recipes.recipe import Recipe
 from dft_inputs.recipes.shipped import RECIPES
 from structure.errors import ConfigError
+from structure.records import Settings
 from structure.templates.substitution import MAXIMUM_EMD, VOLUME_SCALES
 from tasks.campaign.library import StructureConfig
 
@@ -27,7 +28,7 @@ SITES_OF: dict[Engine, int] = {"vasp": 80, "gpaw": 10}
 ten atoms are minutes to an hour of GPAW on one core)."""
 
 
-class DFTOracleConfig(BaseModel):
+class DFTOracleConfig(Settings):
     """How calculations are asked for; counts only where ``kind`` is ``vasp`` or ``gpaw``.
 
     Attributes
@@ -54,8 +55,6 @@ class DFTOracleConfig(BaseModel):
         ``tasks_per_node`` of `cluster` before any has finished. References of new elements are
         counted too, but follow their compounds, so that the last batch may exceed it by them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipe: str | None = None
     optional_steps: tuple[str, ...] = ()

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from models.properties.prediction import PropertyModel
 from structure.errors import ConfigError, ModelError, Rejection
+from structure.records import Settings
 from structure.sources.energies import UnitMap
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import ModelHandle
@@ -149,7 +150,7 @@ class Oracle(Protocol):
         ...
 
 
-class OracleConfig(BaseModel):
+class OracleConfig(Settings):
     """Who labels the compositions that the search asks for.
 
     Attributes
@@ -168,8 +169,6 @@ class OracleConfig(BaseModel):
     dft : DFTOracleConfig
         For ``kind: vasp`` and ``kind: gpaw``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["ml", "table", "vasp", "gpaw"] = "ml"
     model: str = "oracle"

@@ -10,9 +10,10 @@ from __future__ import annotations
 import csv
 import io
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from structure.files import write_text
+from structure.records import Settings
 from tasks.campaign.directory import PRODUCT_VERSION, Campaign
 from tasks.campaign.handles import Window, handle_for
 from tasks.campaign.outputs import (
@@ -28,7 +29,7 @@ from tasks.campaign.outputs import (
 from tasks.report.contents import Contents, gather
 
 
-class ReportConfig(BaseModel):
+class ReportConfig(Settings):
     """How the report looks.
 
     Attributes
@@ -39,8 +40,6 @@ class ReportConfig(BaseModel):
         Most points a group on the map of compositions, a random sample of larger groups; 0 leaves
         the map out. t-SNE takes most of the report's time, and that grows with the points.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidates: int = Field(default=200, ge=1, le=5000)
     map_points: int = Field(default=250, ge=0, le=5000)

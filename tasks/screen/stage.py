@@ -13,13 +13,14 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from models.properties.prediction import PropertyModel, load_property_model
 from structure.composition import first_of_each, formulas_of, keys_of, reduce
 from structure.elements import INDEX
 from structure.errors import DataError
 from structure.files import write_json
+from structure.records import Settings
 from structure.rules.admission import KNOWN, SizeLimit, sift
 from structure.rules.known_formulas import contains, union
 from structure.rules.validity import STRICT, RuleSet
@@ -37,7 +38,7 @@ SEARCH = "search"
 """Generator named for compounds that the direct search found."""
 
 
-class ScreenConfig(BaseModel):
+class ScreenConfig(Settings):
     """How drawn compositions are screened.
 
     Attributes
@@ -56,8 +57,6 @@ class ScreenConfig(BaseModel):
     validity_sample : int
         Novel compositions on which validity rates are reported beside the random baseline.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_atoms: int = Field(default=20, ge=2)
     max_elements: int = Field(default=5, ge=2)
