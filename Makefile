@@ -9,7 +9,7 @@ CONFIG ?= agd-bandgap
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: campaign serve test test-fast test-3.11 test-3.12 test-dft test-slurm check bench install clean
+.PHONY: campaign serve test test-fast test-3.11 test-3.12 test-dft test-slurm check docs bench install clean
 
 campaign: $(INSTALLED)
 	$(BIN)/agd run $(CONFIG) $(ARGS)
@@ -39,6 +39,11 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The API reference, one page a module, into build/api.
+docs: $(INSTALLED)
+	$(BIN)/python -m pdoc --docformat numpy -o build/api structure models dft_inputs tasks flows
+	@echo "build/api/index.html"
 
 # One benchmark, e.g. `make bench BENCH=kills`; each writes docs/results/<name>.md.
 bench: $(INSTALLED)
