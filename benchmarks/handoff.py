@@ -98,7 +98,7 @@ def emit(root: Path, number: int, potcars: Path) -> None:
     )
     with Campaign(root, {}, 0) as campaign:
         filtered = survivors(campaign, number)
-        hand_off(campaign, HandoffConfig(cluster=cluster), filtered, Trained(models={}))
+        campaign.run(hand_off, HandoffConfig(cluster=cluster), filtered, Trained(models={}))
 
 
 def finished(root: Path) -> bool:

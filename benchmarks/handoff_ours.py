@@ -73,7 +73,7 @@ def run(root: Path) -> None:
         if campaign.ledger.finished("handoff", "all") is None:
             filtered = survivors(campaign, json.loads((root / "candidates.json").read_text()))
             config = HandoffConfig(cluster=cluster, references=False)
-            hand_off(campaign, config, filtered, Trained(models={}))
+            campaign.run(hand_off, config, filtered, Trained(models={}))
     for batch in batches(root / "campaign" / "handoff"):
         subprocess.run(["sh", "submit.sh"], cwd=batch)
 

@@ -91,8 +91,8 @@ def searched(config: ExploreConfig) -> Callable[[World, int], Found]:
         with tempfile.TemporaryDirectory() as folder, Campaign(Path(folder), {}, seed) as campaign:
             path = campaign.root / "initial.parquet"
             table = write_table(campaign.root, path, {PROPERTY: gaps}, "initial", counts=counts)
-            explored = explore(
-                campaign,
+            explored = campaign.run(
+                explore,
                 spent,
                 Window(),
                 Ingested(initial=table, known=table, templates=table, manifest=table),

@@ -94,8 +94,8 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         Campaign(Path(folder) / "c", {}, options.seed) as campaign,
     ):
-        ingested = ingest(
-            campaign,
+        ingested = campaign.run(
+            ingest,
             IngestConfig.model_validate(
                 {
                     "initial": {"count": LABELS},
@@ -120,10 +120,12 @@ def main() -> None:
         shards: list[ScreenedShard] = []
         began = time.process_time()
         for number, sampled in enumerate(samples):
-            shards.append(screen_shard(campaign, config, window, ingested, sampled, model, number))
+            shards.append(
+                campaign.run(screen_shard, config, window, ingested, sampled, model, number)
+            )
         shard_seconds = time.process_time() - began
         began = time.process_time()
-        screened = merge_screened(campaign, config, window, shards, ingested, explored, model)
+        screened = campaign.run(merge_screened, config, window, shards, ingested, explored, model)
         merge_seconds = time.process_time() - began
         funnel = (campaign.root / screened.funnel.path).read_text()
         peer = smact_rate(campaign, samples[0], 2000)

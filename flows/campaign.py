@@ -14,6 +14,7 @@ from prefect import flow
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 from prefect.tasks import Task
+from pydantic import BaseModel
 
 from flows.explore import as_subflow
 from flows.pipeline import opened, run_campaign, stage_runs
@@ -22,7 +23,7 @@ from flows.running.plan import planned
 from tasks.campaign.directory import BudgetUsed, Campaign
 from tasks.explore.stage import explore
 
-Output = TypeVar("Output")
+Output = TypeVar("Output", bound=BaseModel)
 
 
 @flow(name="agd", flow_run_name="{config}", persist_result=False)
@@ -97,7 +98,7 @@ class AsTasks:
         self, stage: Callable[..., Output], name: str, inputs: tuple[Any, ...]
     ) -> Task[[list[Any]], Output]:
         def body(inputs: list[Any]) -> Output:
-            return stage(self._campaign, *inputs)
+            return self._campaign.run(stage, *inputs)
 
         body.__name__ = name
         shard = next((f"-{one}" for one in reversed(inputs) if isinstance(one, int)), "")

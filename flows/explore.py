@@ -32,7 +32,7 @@ def as_subflow(campaign: Campaign) -> Callable[..., Explored]:
         def show(now: SearchProgress) -> None:
             bar.show(now.calls / now.budget, str(now))
 
-        return explore(campaign, *inputs, progress=show)
+        return campaign.run(explore, *inputs, progress=show)
 
     def run(*inputs: Any) -> Explored:
         return run_explore(list(inputs))

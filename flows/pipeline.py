@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from pydantic import BaseModel
+
 from flows.config import CampaignConfig, as_begun
 from flows.running.nights import take_in
 from flows.running.plan import Plan
@@ -33,7 +35,22 @@ from tasks.template import assign_templates
 from tasks.train import refit_screening, train
 
 logger = logging.getLogger(__name__)
-Output = TypeVar("Output")
+Output = TypeVar("Output", bound=BaseModel)
+
+STAGES: tuple[Callable[..., BaseModel], ...] = (
+    ingest,
+    train,
+    explore,
+    refit_screening,
+    sample_shard,
+    screen_shard,
+    merge_screened,
+    assign_templates,
+    filter_by_energy,
+    hand_off,
+    write_report,
+)
+"""Every function that `run_campaign` runs, in order."""
 
 OUR_LOGGERS = ("flows", "tasks", "models")
 
@@ -50,7 +67,7 @@ def plainly(campaign: Campaign) -> Run:
     """Return a runner that makes plain function calls."""
 
     def run(stage: Callable[..., Output], *inputs: Any) -> Output:
-        return stage(campaign, *inputs)
+        return campaign.run(stage, *inputs)
 
     return run
 
@@ -71,9 +88,9 @@ def run_campaign(campaign: Campaign, config: CampaignConfig, run: Run) -> Report
     if campaign.ledger.finished("ingest", "all") is None:
         take_in(campaign.root)
     ingested = run(ingest, c.ingest)
-    trained = run(train, c.train, ingested)
+    trained = run(train, c.train)
     explored = run(explore, c.explore, window, ingested, trained)
-    screening = run(refit_screening, c.train, ingested, explored.visited, trained)
+    screening = run(refit_screening, c.train, ingested, explored.visited)
 
     shards = []
     for shard in range(c.sample.shards):

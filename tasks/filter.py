@@ -21,6 +21,7 @@ from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, ModelHandle, read_table, write_table
 from tasks.campaign.outputs import Filtered, Templated, Trained
 from tasks.campaign.seals import check_candidates, seal_candidates
+from tasks.campaign.stage import stage
 from tasks.ledger.ledger import Candidate
 
 if TYPE_CHECKING:
@@ -59,6 +60,17 @@ class FilterConfig(Settings):
     per_system: int | None = Field(default=3, ge=1)
 
 
+def _check(campaign: Campaign, _filtered: Filtered) -> None:
+    check_candidates(campaign.ledger, campaign.root)
+
+
+@stage(
+    "filter",
+    takes="structures, the formation-energy network",
+    gives="candidates with negative formation energy",
+    needs_ledger=True,
+    check=_check,
+)
 def filter_by_energy(
     campaign: Campaign, config: FilterConfig, templated: Templated, trained: Trained
 ) -> Filtered:
@@ -82,16 +94,6 @@ def filter_by_energy(
     CampaignError, ModelError
         If the model is not among the campaign's weights, or cannot be loaded.
     """
-    output = campaign.once(
-        "filter", "all", Filtered, lambda: _filter(campaign, config, templated, trained)
-    )
-    check_candidates(campaign.ledger, campaign.root)
-    return output
-
-
-def _filter(
-    campaign: Campaign, config: FilterConfig, templated: Templated, trained: Trained
-) -> Filtered:
     columns, counts = read_table(campaign.root, templated.structures)
     counts = np.zeros((0, N_ELEMENTS), np.int16) if counts is None else counts
     model = _model(campaign, config, trained.models)

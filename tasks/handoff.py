@@ -28,6 +28,7 @@ from structure.records import Settings
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import handle_for, read_table
 from tasks.campaign.outputs import Filtered, HandedOff, Trained
+from tasks.campaign.stage import stage
 from tasks.dft_jobs.competing_phases import Competitors
 from tasks.dft_jobs.contradictions import check_jobs
 from tasks.dft_jobs.emit import Emission, each_question_once
@@ -75,6 +76,18 @@ class HandoffConfig(Settings):
         return recipe_named(self.recipe).with_steps(self.optional_steps)
 
 
+def _check(campaign: Campaign, _handed_off: HandedOff) -> None:
+    with jobs_to_itself(campaign.root):
+        check_jobs(campaign.ledger, campaign.root)
+
+
+@stage(
+    "handoff",
+    takes="survivors, a recipe",
+    gives="DFT job directories",
+    needs_ledger=True,
+    check=_check,
+)
 def hand_off(
     campaign: Campaign, config: HandoffConfig, filtered: Filtered, trained: Trained
 ) -> HandedOff:
@@ -103,17 +116,6 @@ def hand_off(
     CampaignError
         If the ledger says of a job what its files do not.
     """
-    output = campaign.once(
-        "handoff", "all", HandedOff, lambda: _hand_off(campaign, config, filtered, trained)
-    )
-    with jobs_to_itself(campaign.root):
-        check_jobs(campaign.ledger, campaign.root)
-    return output
-
-
-def _hand_off(
-    campaign: Campaign, config: HandoffConfig, filtered: Filtered, trained: Trained
-) -> HandedOff:
     recipe = config.chosen_recipe()
     competitors = Competitors(campaign, recipe) if config.competing_phases else None
     jobs, refused = _candidate_jobs(campaign.root, recipe, filtered, trained, competitors)

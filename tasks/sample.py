@@ -12,9 +12,10 @@ from pydantic import Field, model_validator
 
 from structure.errors import ConfigError, ModelError
 from structure.records import Settings
-from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import ModelHandle, write_table
 from tasks.campaign.outputs import Sampled, Trained
+from tasks.campaign.place import Place
+from tasks.campaign.stage import stage
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +63,18 @@ class SampleConfig(Settings):
         return chosen
 
 
-def sample_shard(campaign: Campaign, config: SampleConfig, trained: Trained, shard: int) -> Sampled:
+@stage(
+    "sample",
+    part="{shard:05d}",
+    takes="a generator and a shard number",
+    gives="a shard of drawn compositions",
+)
+def sample_shard(place: Place, config: SampleConfig, trained: Trained, shard: int) -> Sampled:
     """Draw one shard.
 
     Parameters
     ----------
-    campaign : Campaign
+    place : Place
     config : SampleConfig
     trained : Trained
         Must have the generators that `config` names.
@@ -93,20 +100,16 @@ def sample_shard(campaign: Campaign, config: SampleConfig, trained: Trained, sha
             where="sample.generators",
             fix="Name a trained generator, or train this one.",
         )
-
-    def build() -> Sampled:
-        return _draw(campaign, config, name, handle, shard)
-
-    return campaign.once("sample", f"{shard:05d}", Sampled, build)
+    return _draw(place, config, name, handle, shard)
 
 
 def _draw(
-    campaign: Campaign, config: SampleConfig, name: str, handle: ModelHandle, shard: int
+    place: Place, config: SampleConfig, name: str, handle: ModelHandle, shard: int
 ) -> Sampled:
     from models.compositions.generator import load_generator
     from models.fitting.checkpoints import read_config
 
-    folder = handle.folder(campaign.root)
+    folder = handle.folder(place.root)
     if read_config(folder).sha256 != handle.sha256:
         raise ModelError(
             "the generator's weights are not the ones this campaign began with",
@@ -114,8 +117,8 @@ def _draw(
             fix="Restore them, or start a new campaign directory.",
         )
     generator = load_generator(folder)
-    drawn = generator.sample(config.shard_size, campaign.seed_of("sample", shard))
-    path = campaign.folder("sample") / f"{shard:05d}.parquet"
-    table = write_table(campaign.root, path, {}, "sampled", counts=drawn)
+    drawn = generator.sample(config.shard_size, place.seed_of("sample", shard))
+    path = place.folder("sample") / f"{shard:05d}.parquet"
+    table = write_table(place.root, path, {}, "sampled", counts=drawn)
     logger.info("shard %d: %d compositions from %s", shard, table.rows, name)
     return Sampled(table=table, generator=name)

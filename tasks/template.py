@@ -16,10 +16,11 @@ from pydantic import Field
 
 from structure.composition import formulas_of
 from structure.errors import Rejection
-from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, read_table, write_table
 from tasks.campaign.library import Placed, StructureConfig, first_usable, usable_templates
 from tasks.campaign.outputs import Ingested, Screened, Templated
+from tasks.campaign.place import Place
+from tasks.campaign.stage import stage
 
 if TYPE_CHECKING:
     from structure.templates.library import TemplateLibrary
@@ -49,14 +50,19 @@ class _Assigned:
     placed: Placed
 
 
+@stage(
+    "template",
+    takes="candidates, the template library",
+    gives="crystal structures by substitution",
+)
 def assign_templates(
-    campaign: Campaign, config: TemplateConfig, ingested: Ingested, screened: Screened
+    place: Place, config: TemplateConfig, ingested: Ingested, screened: Screened
 ) -> Templated:
     """Give the best candidates structures by substitution into their nearest templates.
 
     Parameters
     ----------
-    campaign : Campaign
+    place : Place
     config : TemplateConfig
     ingested : Ingested
         Its template library is used.
@@ -70,25 +76,21 @@ def assign_templates(
         nearest is too far), and those of `structure.templates.substitution.substitute` where every
         template tried failed.
     """
+    from structure.templates.library import TemplateLibrary
 
-    def build() -> Templated:
-        from structure.templates.library import TemplateLibrary
-
-        library = TemplateLibrary.load(ingested.templates.open_in(campaign.root))
-        library = usable_templates(library, config)
-        columns, counts = read_table(campaign.root, screened.candidates)
-        best = np.argsort(columns["rank"], kind="stable")[: config.limit]
-        table = {name: values[best] for name, values in columns.items()}
-        counts = np.empty((0, 103), dtype=np.int16) if counts is None else counts[best]
-        logger.info("template: %d candidates, %d templates", len(counts), len(library))
-        found, rejected = _substituted(library, counts, config)
-        nearest = _nearest_formulas(library, counts)
-        return Templated(
-            structures=_write_structures(campaign, library, table, counts, found, nearest),
-            rejected=_write_rejected(campaign, counts, rejected),
-        )
-
-    return campaign.once("template", "all", Templated, build)
+    library = TemplateLibrary.load(ingested.templates.open_in(place.root))
+    library = usable_templates(library, config)
+    columns, counts = read_table(place.root, screened.candidates)
+    best = np.argsort(columns["rank"], kind="stable")[: config.limit]
+    table = {name: values[best] for name, values in columns.items()}
+    counts = np.empty((0, 103), dtype=np.int16) if counts is None else counts[best]
+    logger.info("template: %d candidates, %d templates", len(counts), len(library))
+    found, rejected = _substituted(library, counts, config)
+    nearest = _nearest_formulas(library, counts)
+    return Templated(
+        structures=_write_structures(place, library, table, counts, found, nearest),
+        rejected=_write_rejected(place, counts, rejected),
+    )
 
 
 def _substituted(
@@ -119,7 +121,7 @@ def _nearest_formulas(library: TemplateLibrary, counts: np.ndarray) -> tuple[lis
 
 
 def _write_structures(
-    campaign: Campaign,
+    place: Place,
     library: TemplateLibrary,
     table: dict[str, np.ndarray],
     counts: np.ndarray,
@@ -157,12 +159,12 @@ def _write_structures(
         "nearest_emd": nearest[1][rows],
         "structure_json": _texts([structure_json(r.structure) for r in results]),
     }
-    path = campaign.folder("template") / "structures.parquet"
-    return write_table(campaign.root, path, columns, "structures", counts=counts[rows])
+    path = place.folder("template") / "structures.parquet"
+    return write_table(place.root, path, columns, "structures", counts=counts[rows])
 
 
 def _write_rejected(
-    campaign: Campaign, counts: np.ndarray, rejected: list[tuple[int, Rejection]]
+    place: Place, counts: np.ndarray, rejected: list[tuple[int, Rejection]]
 ) -> Handle:
     rows = np.array([i for i, _ in rejected], dtype=np.intp)
     columns = {
@@ -170,8 +172,8 @@ def _write_rejected(
         "code": _texts([why.code for _, why in rejected]),
         "sentence": _texts([why.sentence for _, why in rejected]),
     }
-    path = campaign.folder("template") / "rejected.parquet"
-    return write_table(campaign.root, path, columns, "template_rejected")
+    path = place.folder("template") / "rejected.parquet"
+    return write_table(place.root, path, columns, "template_rejected")
 
 
 def _texts(values: list[str]) -> Any:

@@ -27,6 +27,8 @@ from structure.records import Settings
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, ModelHandle, read_table
 from tasks.campaign.outputs import Ingested, Trained
+from tasks.campaign.place import Place
+from tasks.campaign.stage import stage
 
 if TYPE_CHECKING:
     from models.fitting.checkpoints import ModelConfig
@@ -84,15 +86,20 @@ class TrainConfig(Settings):
         return self
 
 
-def train(campaign: Campaign, config: TrainConfig, ingested: Ingested) -> Trained:
+@stage(
+    "train",
+    takes="labelled compositions, structures",
+    gives="weights with model cards",
+    needs_ledger=True,
+    keeps_own_record=True,
+)
+def train(campaign: Campaign, config: TrainConfig) -> Trained:
     """Settle the weights of the campaign.
 
     Parameters
     ----------
     campaign : Campaign
     config : TrainConfig
-    ingested : Ingested
-        Not read: the shipped models know more compounds than a campaign begins with.
 
     Returns
     -------
@@ -109,7 +116,7 @@ def train(campaign: Campaign, config: TrainConfig, ingested: Ingested) -> Traine
     for name in SHIPPED:
         build = partial(_settle, campaign, config, name)
         handles[name] = campaign.once("train", name, ModelHandle, build)
-        _unchanged(campaign, handles[name])
+        _unchanged(campaign.root, handles[name])
     return campaign.once("train", "all", Trained, lambda: Trained(models=handles))
 
 
@@ -172,9 +179,9 @@ def checked(folder: Path) -> ModelConfig:
     return config
 
 
-def _unchanged(campaign: Campaign, handle: ModelHandle) -> None:
+def _unchanged(root: Path, handle: ModelHandle) -> None:
     """Refuse to go on with another model than the campaign began with."""
-    folder = (campaign.root if handle.place == "campaign" else shipped_folder()) / handle.path
+    folder = (root if handle.place == "campaign" else shipped_folder()) / handle.path
     handle.checked(folder)
     if checked(folder).sha256 != handle.sha256:
         raise handle.changed(folder)
@@ -200,26 +207,38 @@ def shipped_folder() -> Path:
     return Path(models.pretrained.__file__).parent
 
 
+def _tell(campaign: Campaign, handle: ModelHandle) -> None:
+    saved = checked(handle.folder(campaign.root))
+    campaign.ledger.add_model("screening", saved.sha256, saved.trained_on, dict(saved.metrics))
+
+
+def _check(campaign: Campaign, handle: ModelHandle) -> None:
+    _unchanged(campaign.root, handle)
+
+
+@stage(
+    "screening",
+    takes="initial labels, those of the search",
+    gives="the screening model, fitted anew",
+    tell=_tell,
+    check=_check,
+)
 def refit_screening(
-    campaign: Campaign,
-    config: TrainConfig,
-    ingested: Ingested,
-    visited: Handle,
-    trained: Trained,
+    place: Place, config: TrainConfig, ingested: Ingested, visited: Handle
 ) -> ModelHandle:
     """Fit the screening model on the first labels and those the search found.
 
+    AGD screens with a model of the labels found so far, not with the oracle.
+
     Parameters
     ----------
-    campaign : Campaign
+    place : Place
     config : TrainConfig
     ingested : Ingested
         Its initial labels are used.
     visited : Handle
         Table of the search (`tasks.campaign.outputs.Explored.visited`); rows labelled there are
         used.
-    trained : Trained
-        Not read: AGD screens with a model of the labels found so far, not with the oracle.
 
     Returns
     -------
@@ -231,25 +250,17 @@ def refit_screening(
     ModelError
         If there are too few labels.
     """
-
-    def build() -> ModelHandle:
-        counts, values = _labels(campaign.root, ingested.initial, visited)
-        seed = campaign.seed_of("screening")
-        folder = campaign.root / "models" / "screening"
-        saved = _fit_screening(config.screening, counts, values, seed, folder)
-        campaign.ledger.add_model("screening", saved.sha256, saved.trained_on, dict(saved.metrics))
-        logger.info("screening: %d labels, MAE %.2f eV", len(values), saved.metrics["mae"])
-        return ModelHandle(
-            name="screening",
-            place="campaign",
-            path="models/screening",
-            sha256=saved.sha256,
-            config_sha256=model_hash(folder),
-        )
-
-    handle = campaign.once("screening", "all", ModelHandle, build)
-    _unchanged(campaign, handle)
-    return handle
+    counts, values = _labels(place.root, ingested.initial, visited)
+    folder = place.root / "models" / "screening"
+    saved = _fit_screening(config.screening, counts, values, place.seed_of("screening"), folder)
+    logger.info("screening: %d labels, MAE %.2f eV", len(values), saved.metrics["mae"])
+    return ModelHandle(
+        name="screening",
+        place="campaign",
+        path="models/screening",
+        sha256=saved.sha256,
+        config_sha256=model_hash(folder),
+    )
 
 
 def _labels(root: Path, initial: Handle, visited: Handle) -> tuple[np.ndarray, np.ndarray]:

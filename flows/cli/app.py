@@ -130,9 +130,9 @@ def serve(
 @app.command()
 def stages() -> None:
     """Print the stages of the pipeline in order."""
-    import tasks
+    from flows.cli.stages import stage_table
 
-    typer.echo((tasks.__doc__ or "").strip())
+    typer.echo(stage_table())
 
 
 @app.command()

@@ -1,29 +1,30 @@
 """The campaign directory: where stages read, write, draw random numbers and resume.
 
-In: a directory and a frozen configuration. Out: one `Campaign` that every stage function takes
-first. It holds the lock, the ledger and the seed, and runs each stage part at most once.
+In: a directory and a frozen configuration. Out: one `Campaign` that holds the lock, the ledger and
+the seed, and runs each stage part at most once. Stages that need no ledger are given its `Place`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from structure.errors import AgdError, CampaignError, ConfigError
-from structure.files import TEMPORARY_PREFIX, write_json
+from structure.files import write_json
 from tasks.campaign.handles import SCHEMA_VERSION, Handle
 from tasks.campaign.leftovers import clear_leftovers
+from tasks.campaign.place import Place
 from tasks.campaign.seals import open_output, seal_output
+from tasks.campaign.stage import stage_of
 from tasks.ledger.claim import new_id
 from tasks.ledger.ledger import Ledger
 
@@ -55,8 +56,10 @@ class Campaign:
 
     Attributes
     ----------
+    place : Place
+        The directory and the seed, for stages in this process or another.
     deadline : float or None
-        Value of `time.monotonic` after which `once` begins no further part.
+        Value of `time.monotonic` after which no further part is begun.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class Campaign:
     def __init__(self, root: Path, config: dict[str, Any], seed: int):
         self.root = root
         self.seed = seed
+        self.place = Place(root, seed)
         self.deadline: float | None = None
         self._make_root()
         self._lock = FileLock(root / "campaign.lock", timeout=LOCK_S)
@@ -174,58 +178,110 @@ class Campaign:
         self._lock.release()
 
     def folder(self, name: str) -> Path:
-        """Return a folder of this campaign, freed of what a killed run left unfinished."""
-        path = self.root / name
-        path.mkdir(parents=True, exist_ok=True)
-        for leftover in path.glob(f"{TEMPORARY_PREFIX}*"):
-            if leftover.is_file():
-                leftover.unlink(missing_ok=True)
-        return path
+        """Return a folder of this campaign; see `Place.folder`."""
+        return self.place.folder(name)
 
     def generator(self, *names: str | int) -> np.random.Generator:
-        """Return the random generator of a stage part: a function of seed and names alone."""
-        return np.random.default_rng(self.seed_of(*names))
+        """Return the random generator of a stage part; see `Place.generator`."""
+        return self.place.generator(*names)
 
     def seed_of(self, *names: str | int) -> int:
-        """Return a 63-bit seed for a stage part: a function of seed and names alone."""
-        text = json.dumps([self.seed, *names])
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+        """Return the seed of a stage part; see `Place.seed_of`."""
+        return self.place.seed_of(*names)
 
-    def once(
-        self, stage: str, part: str, kind: type[Output], build: Callable[[], Output]
-    ) -> Output:
-        """Run a stage part unless it has already finished; return its output either way.
+    def run(self, function: Callable[..., Output], *inputs: Any, **options: Any) -> Output:
+        """Run a stage function in this process unless the part has finished; return its output.
 
         Parameters
         ----------
-        stage, part : str
-            Name of the stage and of the shard, iteration or ``"all"``.
-        kind : type
-            Pydantic model of the output. Every `Handle` in it is checked before reuse.
-        build : callable
-            Does the work. It may be killed at any moment and is then called again.
+        function : callable
+            Declared by `tasks.campaign.stage.stage`.
+        *inputs, **options
+            What it takes after the place or campaign.
         """
-        found = self.ledger.finished(stage, part)
-        if found is not None:
-            output = open_output(self.ledger, self.root, stage, part, found, kind)
-            for handle in handles_in(output):
-                handle.open_in(self.root)
-            logger.info("%s %s: already done", stage, part)
+        about = stage_of(function)
+        first = self if about.needs_ledger else self.place
+        if about.keeps_own_record:
+            output = function(first, *inputs, **options)
+            if about.check is not None:
+                about.check(self, output)
             return output
+        part = about.part_of(inputs)
+        found = self.finished(function, part)
+        if found is not None:
+            return found
+        self.in_time(about.name, part)
         began = time.monotonic()
-        if self.deadline is not None and began > self.deadline:
+        output = function(first, *inputs, **options)
+        self.record(function, part, output, time.monotonic() - began)
+        return output
+
+    def finished(self, function: Callable[..., Output], part: str) -> Output | None:
+        """Return the output of a stage part that has finished, its files checked, or None."""
+        about = stage_of(function)
+        output = self._opened(about.name, part, about.kind)
+        if output is not None and about.check is not None:
+            about.check(self, output)
+        return cast("Output | None", output)
+
+    def record(
+        self, function: Callable[..., Output], part: str, output: Output, seconds: float
+    ) -> None:
+        """Tell the ledger of a stage part that a function has just finished."""
+        about = stage_of(function)
+        if about.tell is not None:
+            about.tell(self, output)
+        self._record(about.name, part, output, seconds)
+        if about.check is not None:
+            about.check(self, output)
+
+    def in_time(self, stage: str, part: str) -> None:
+        """Raise `BudgetUsed` if the run's wall time lets no further part begin."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
             raise BudgetUsed(
                 "the wall time of this run is used up",
                 where=f"before {stage} {part}",
                 fix="Run the same command again, or wait for the next night: it goes on from here.",
             )
+
+    def once(
+        self, stage: str, part: str, kind: type[Output], build: Callable[[], Output]
+    ) -> Output:
+        """Do a part of a stage that keeps its own record, unless it has finished.
+
+        Parameters
+        ----------
+        stage, part : str
+            Name of the stage and of its iteration, model or ``"all"``.
+        kind : type
+            Pydantic model of the output. Every `Handle` in it is checked before reuse.
+        build : callable
+            Does the work. It may be killed at any moment and is then called again.
+        """
+        found = self._opened(stage, part, kind)
+        if found is not None:
+            return found
+        self.in_time(stage, part)
+        began = time.monotonic()
         output = build()
-        seconds = time.monotonic() - began
+        self._record(stage, part, output, time.monotonic() - began)
+        return output
+
+    def _opened(self, stage: str, part: str, kind: type[Output]) -> Output | None:
+        found = self.ledger.finished(stage, part)
+        if found is None:
+            return None
+        output = open_output(self.ledger, self.root, stage, part, found, kind)
+        for handle in handles_in(output):
+            handle.open_in(self.root)
+        logger.info("%s %s: already done", stage, part)
+        return output
+
+    def _record(self, stage: str, part: str, output: BaseModel, seconds: float) -> None:
         text = output.model_dump_json()
         seal_output(self.ledger, stage, part, text)
         self.ledger.finish(stage, part, text, seconds)
         logger.info("%s %s: done in %.1f s", stage, part, seconds)
-        return output
 
 
 def handles_in(value: object) -> Iterator[Handle]:

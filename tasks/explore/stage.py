@@ -26,6 +26,7 @@ from structure.errors import ConfigError
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, Window, write_table
 from tasks.campaign.outputs import Explored, Ingested, Trained
+from tasks.campaign.stage import stage
 from tasks.explore.config import ExploreConfig
 from tasks.explore.iteration import Tally, arrivals, ask, choose
 from tasks.explore.state import STAGE, LatentSpace, Rows, SearchState, Setting
@@ -69,6 +70,13 @@ class Progress:
         return f"{self.calls} of {self.budget} labels asked for{out}, {best}"
 
 
+@stage(
+    "explore",
+    takes="labels, the autoencoder, an oracle",
+    gives="visited compositions with labels",
+    needs_ledger=True,
+    keeps_own_record=True,
+)
 def explore(
     campaign: Campaign,
     config: ExploreConfig,

@@ -33,6 +33,7 @@ from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, handle_for, write_table
 from tasks.campaign.outputs import Ingested
 from tasks.campaign.series import Earlier, earlier_campaigns
+from tasks.campaign.stage import stage
 from tasks.ingest.embedded import EmbeddedConfig, embedded_labels, embedded_templates, shipped
 from tasks.ingest.sources import Refused, SourceConfig, SourceRows, read_rows
 from tasks.ledger.ledger import Label, Origin
@@ -100,6 +101,12 @@ class _Pool(NamedTuple):
     origins: list[Origin]
 
 
+@stage(
+    "ingest",
+    takes="tables, CIF folders, ASE databases",
+    gives="initial labels, known keys, templates",
+    needs_ledger=True,
+)
 def ingest(campaign: Campaign, config: IngestConfig) -> Ingested:
     """Take the data sources of a campaign in.
 
@@ -114,10 +121,6 @@ def ingest(campaign: Campaign, config: IngestConfig) -> Ingested:
     DataError
         If a source cannot be used, or there are fewer labelled compounds than asked for.
     """
-    return campaign.once("ingest", "all", Ingested, lambda: _ingest(campaign, config))
-
-
-def _ingest(campaign: Campaign, config: IngestConfig) -> Ingested:
     sources = []
     for number, source in enumerate(config.sources):
         sources.append(read_rows(source, number))

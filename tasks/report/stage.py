@@ -26,6 +26,7 @@ from tasks.campaign.outputs import (
     Templated,
     Trained,
 )
+from tasks.campaign.stage import stage
 from tasks.report.contents import Contents, gather
 
 
@@ -45,6 +46,7 @@ class ReportConfig(Settings):
     map_points: int = Field(default=250, ge=0, le=5000)
 
 
+@stage("report", takes="everything above", gives="one page, artifacts", needs_ledger=True)
 def write_report(
     campaign: Campaign,
     config: ReportConfig,
@@ -65,21 +67,17 @@ def write_report(
     Reported
         The page ``report/index.html``.
     """
+    from tasks.report.page import render
 
-    def build() -> Reported:
-        from tasks.report.page import render
-
-        contents = gather(
-            campaign, name, PRODUCT_VERSION, window, ingested, trained, explored, screened,
-            templated, filtered, handed_off,
-        )  # fmt: skip
-        folder = campaign.folder("report")
-        write_text(folder / "candidates.csv", candidates_csv(contents))
-        page = folder / "index.html"
-        write_text(page, render(contents, config, campaign.seed_of("report") % 2**31))
-        return Reported(page=handle_for(campaign.root, page, len(contents.survivors), "report"))
-
-    return campaign.once("report", "all", Reported, build)
+    contents = gather(
+        campaign, name, PRODUCT_VERSION, window, ingested, trained, explored, screened,
+        templated, filtered, handed_off,
+    )  # fmt: skip
+    folder = campaign.folder("report")
+    write_text(folder / "candidates.csv", candidates_csv(contents))
+    page = folder / "index.html"
+    write_text(page, render(contents, config, campaign.seed_of("report") % 2**31))
+    return Reported(page=handle_for(campaign.root, page, len(contents.survivors), "report"))
 
 
 CSV_COLUMNS = (

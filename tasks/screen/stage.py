@@ -24,9 +24,10 @@ from structure.records import Settings
 from structure.rules.admission import KNOWN, SizeLimit, sift
 from structure.rules.known_formulas import contains, union
 from structure.rules.validity import STRICT, RuleSet
-from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import ModelHandle, Window, handle_for, read_table, write_table
 from tasks.campaign.outputs import Explored, Ingested, Sampled, Screened, ScreenedShard
+from tasks.campaign.place import Place
+from tasks.campaign.stage import stage
 from tasks.screen.funnel import PASSED, WINDOW, Funnel, NovelSample, closed_at
 
 logger = logging.getLogger(__name__)
@@ -83,8 +84,14 @@ class ScreenConfig(Settings):
         )
 
 
+@stage(
+    "screen",
+    part="shard-{shard:04d}",
+    takes="a shard, rules, the screening model",
+    gives="a verdict for each composition",
+)
 def screen_shard(
-    campaign: Campaign,
+    place: Place,
     config: ScreenConfig,
     window: Window,
     ingested: Ingested,
@@ -99,41 +106,37 @@ def screen_shard(
     ScreenedShard
         One row a composition that is unique in the shard.
     """
-
-    def build() -> ScreenedShard:
-        _, drawn = read_table(campaign.root, sampled.table)
-        if drawn is None:
-            raise DataError("the sample shard has no compositions", where=sampled.table.path)
-        counts = reduce(drawn)
-        filled = counts.sum(axis=1) > 0
-        keys = keys_of(counts)
-        first = first_of_each(keys)
-        first = first[filled[first]]
-        counts, keys = counts[first], keys[first]
-        known = np.load(ingested.known.open_in(campaign.root))
-        verdict = sift(counts, known, config.size, config.rules)
-        gap, sigma = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
-        asked = np.flatnonzero(verdict == "")
-        if len(asked):
-            model = load_property_model(screening.folder(campaign.root))
-            gap[asked], sigma[asked] = _predict(model, counts[asked])
-        verdict[asked] = np.where(window.contains(gap[asked]), PASSED, WINDOW)
-        columns = {
-            "key": keys,
-            "verdict": verdict,
-            "band_gap_eV": gap,
-            "band_gap_sigma_eV": sigma,
-        }
-        path = campaign.folder("screen") / f"shard-{shard:04d}.parquet"
-        table = write_table(campaign.root, path, columns, "screened", counts=counts)
-        return ScreenedShard(
-            table=table,
-            generator=sampled.generator,
-            drawn=len(drawn),
-            empty=int((~filled).sum()),
-        )
-
-    return campaign.once("screen", f"shard-{shard:04d}", ScreenedShard, build)
+    _, drawn = read_table(place.root, sampled.table)
+    if drawn is None:
+        raise DataError("the sample shard has no compositions", where=sampled.table.path)
+    counts = reduce(drawn)
+    filled = counts.sum(axis=1) > 0
+    keys = keys_of(counts)
+    first = first_of_each(keys)
+    first = first[filled[first]]
+    counts, keys = counts[first], keys[first]
+    known = np.load(ingested.known.open_in(place.root))
+    verdict = sift(counts, known, config.size, config.rules)
+    gap, sigma = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
+    asked = np.flatnonzero(verdict == "")
+    if len(asked):
+        model = load_property_model(screening.folder(place.root))
+        gap[asked], sigma[asked] = _predict(model, counts[asked])
+    verdict[asked] = np.where(window.contains(gap[asked]), PASSED, WINDOW)
+    columns = {
+        "key": keys,
+        "verdict": verdict,
+        "band_gap_eV": gap,
+        "band_gap_sigma_eV": sigma,
+    }
+    path = place.folder("screen") / f"shard-{shard:04d}.parquet"
+    table = write_table(place.root, path, columns, "screened", counts=counts)
+    return ScreenedShard(
+        table=table,
+        generator=sampled.generator,
+        drawn=len(drawn),
+        empty=int((~filled).sum()),
+    )
 
 
 def _predict(model: PropertyModel, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -157,8 +160,14 @@ class _Rows(NamedTuple):
         return _Rows(*(column[rows] for column in self))
 
 
+@stage(
+    "screen",
+    part="merge",
+    takes="verdicts on all shards, finds of the search",
+    gives="novel valid candidates in the window",
+)
 def merge_screened(
-    campaign: Campaign,
+    place: Place,
     config: ScreenConfig,
     window: Window,
     shards: Sequence[ScreenedShard],
@@ -176,31 +185,14 @@ def merge_screened(
     Screened
         With an empty table of candidates where nothing passed; the funnel says where it closed.
     """
-    return campaign.once(
-        "screen",
-        "merge",
-        Screened,
-        lambda: _merge(campaign, config, window, shards, ingested, explored, screening),
-    )
-
-
-def _merge(
-    campaign: Campaign,
-    config: ScreenConfig,
-    window: Window,
-    shards: Sequence[ScreenedShard],
-    ingested: Ingested,
-    explored: Explored,
-    screening: ModelHandle,
-) -> Screened:
     funnel = Funnel()
-    novel = NovelSample(config.validity_sample, campaign.generator("screen", "validity"))
-    finds = _search_finds(campaign, config, window, ingested, explored, funnel)
+    novel = NovelSample(config.validity_sample, place.generator("screen", "validity"))
+    finds = _search_finds(place, config, window, ingested, explored, funnel)
     passed = [finds.take(finds.verdict == PASSED)]
     generators = [SEARCH] * len(passed[0].keys)
     seen = union([finds.keys])
     for shard in shards:
-        columns, counts = read_table(campaign.root, shard.table)
+        columns, counts = read_table(place.root, shard.table)
         assert counts is not None
         rows = _Rows(
             columns["key"],
@@ -220,7 +212,7 @@ def _merge(
     score = window.utility(joined.gap) - config.caution * np.nan_to_num(joined.sigma)
     best = np.lexsort((joined.keys, -score))[: config.limit]
     return _write(
-        campaign,
+        place,
         joined.take(best),
         np.array(generators, dtype=np.str_)[best],
         score[best],
@@ -235,7 +227,7 @@ def _merge(
 
 
 def _search_finds(
-    campaign: Campaign,
+    place: Place,
     config: ScreenConfig,
     window: Window,
     ingested: Ingested,
@@ -246,7 +238,7 @@ def _search_finds(
 
     A visited composition that passes the rules but was never labelled is left to the generators.
     """
-    columns, counts = read_table(campaign.root, explored.visited)
+    columns, counts = read_table(place.root, explored.visited)
     assert counts is not None
     counts = reduce(counts)
     labelled = (columns["status"].astype(np.str_) == "labelled") & np.isfinite(
@@ -257,7 +249,7 @@ def _search_finds(
     order = order[filled[order]]
     order = order[first_of_each(keys_of(counts[order]))]
     counts, labelled = counts[order], labelled[order]
-    known = np.load(ingested.known.open_in(campaign.root))
+    known = np.load(ingested.known.open_in(place.root))
     verdict = sift(counts, known, config.size, config.rules).astype("<U20")
     gap = columns["band_gap_eV"].astype(np.float64)[order]
     verdict[(verdict == "") & labelled] = np.where(
@@ -270,14 +262,14 @@ def _search_finds(
 
 
 def _write(
-    campaign: Campaign,
+    place: Place,
     rows: _Rows,
     generators: np.ndarray,
     score: np.ndarray,
     funnel: Funnel,
     account: dict[str, Any],
 ) -> Screened:
-    folder = campaign.folder("screen")
+    folder = place.folder("screen")
     columns = {
         "rank": np.arange(1, len(score) + 1),
         "formula": np.array(formulas_of(rows.counts), dtype=np.str_),
@@ -287,7 +279,7 @@ def _write(
         "score": score,
     }
     candidates = write_table(
-        campaign.root, folder / "candidates.parquet", columns, "candidates", counts=rows.counts
+        place.root, folder / "candidates.parquet", columns, "candidates", counts=rows.counts
     )
     names, counts = np.unique(generators, return_counts=True)
     steps = funnel.steps(dict(zip(names.tolist(), counts.tolist(), strict=True)))
@@ -296,4 +288,4 @@ def _write(
     write_json(path, {"steps": steps, "closed_at": closed, "reasons": funnel.reasons(), **account})
     if closed is not None:
         logger.warning("screen: nothing passed the step %r; funnel.json has the counts", closed)
-    return Screened(candidates=candidates, funnel=handle_for(campaign.root, path, 1, "funnel"))
+    return Screened(candidates=candidates, funnel=handle_for(place.root, path, 1, "funnel"))

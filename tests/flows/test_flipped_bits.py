@@ -57,7 +57,7 @@ def run(root: Path, before: Callable[[str, Any], None] = lambda *_: None) -> dic
             before(stage.__name__, campaign)
             if stage.__name__ == "write_report":
                 raise StoppedError
-            return stage(campaign, *inputs)
+            return campaign.run(stage, *inputs)
 
         with pytest.raises(StoppedError):
             run_campaign(campaign, CONFIG, one)

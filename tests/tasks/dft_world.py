@@ -82,8 +82,8 @@ def begun(campaign: Campaign) -> Ingested:
 
 def search(campaign: Campaign, settings: ExploreConfig, **options: Any) -> Explored:
     """Search this world with calculations."""
-    return explore(
-        campaign,
+    return campaign.run(
+        explore,
         settings,
         Window(),
         begun(campaign),

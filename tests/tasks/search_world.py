@@ -119,8 +119,8 @@ CONFIG = ExploreConfig(budget=60, batch=10, pool_size=300, refit_every=20, kappa
 def search(campaign: Campaign, config: ExploreConfig = CONFIG, **options: object) -> Explored:
     """Search this world."""
     options.setdefault("oracle", smooth_oracle())
-    return explore(
-        campaign,
+    return campaign.run(
+        explore,
         config,
         Window(),
         ingested(campaign),

@@ -60,7 +60,7 @@ def emitted(potcars, tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("emitted")
     with Campaign(place / "c", {}, 0) as campaign:
         config = HandoffConfig(cluster=cluster(potcars))
-        hand_off(campaign, config, survivors(campaign, PAIRS, reserve=0), TRAINED)
+        campaign.run(hand_off, config, survivors(campaign, PAIRS, reserve=0), TRAINED)
     return place / "c"
 
 
@@ -161,7 +161,7 @@ def test_the_distance_to_the_hull_comes_with_the_competing_phases(potcars, tmp_p
         campaign.ledger.finish("ingest", "all", ingested.model_dump_json(), 0.0)
         config = HandoffConfig(cluster=cluster(potcars), competing_phases=True)
         filtered = survivors(campaign, [("Na", "Cl")], reserve=0, more={"CaMgO2": layered})
-        hand_off(campaign, config, filtered, TRAINED)
+        campaign.run(hand_off, config, filtered, TRAINED)
         tickets = emitted_jobs(*job_places(root)).values()
         assert sorted(t.formula for t, _ in tickets if t.role == "competing") == ["CaO", "MgO"]
     for place in job_places(root):

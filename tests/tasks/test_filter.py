@@ -78,7 +78,7 @@ def run(
 ) -> tuple[Campaign, Filtered]:
     with Campaign(root, {}, 1) as campaign:
         made = templated(root, formulas)
-        return campaign, filter_by_energy(campaign, config or FilterConfig(), made, TRAINED)
+        return campaign, campaign.run(filter_by_energy, config or FilterConfig(), made, TRAINED)
 
 
 def test_only_negative_energies_go_on_and_ranks_close_up(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def survivors(campaign: Campaign, pairs=PAIRS, reserve: int = 1, more=None) -> F
 
 def test_every_selected_survivor_gets_one_job_best_first(tmp_path):
     with Campaign(tmp_path / "c", {}, 0) as campaign:
-        out = hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        out = campaign.run(hand_off, HandoffConfig(), survivors(campaign), TRAINED)
         batch = campaign.root / "handoff" / out.batch
         listed = json.loads((batch / "batch.json").read_text())["jobs"]
         assert [j["formula"] for j in listed] == ["KF", "NaCl", "ZnS", "SrO", "CaO"]
@@ -72,7 +72,7 @@ def test_every_selected_survivor_gets_one_job_best_first(tmp_path):
 
 def test_the_ticket_tells_the_whole_story(tmp_path):
     with Campaign(tmp_path / "c", {}, 0) as campaign:
-        hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        campaign.run(hand_off, HandoffConfig(), survivors(campaign), TRAINED)
         tickets = {
             t.formula: t for t, _ in emitted_jobs(campaign.root / "handoff/batch-0001").values()
         }
@@ -88,7 +88,7 @@ def test_the_ticket_tells_the_whole_story(tmp_path):
 
 def test_the_ledger_knows_every_job_and_where_it_lies(tmp_path):
     with Campaign(tmp_path / "c", {}, 0) as campaign:
-        hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        campaign.run(hand_off, HandoffConfig(), survivors(campaign), TRAINED)
         jobs = campaign.ledger.jobs()
         for job in jobs:
             assert (campaign.root / job["folder"] / "ticket.json").exists()
@@ -99,10 +99,10 @@ def test_the_ledger_knows_every_job_and_where_it_lies(tmp_path):
 
 def test_handing_off_again_changes_nothing(tmp_path):
     with Campaign(tmp_path / "c", {}, 0) as campaign:
-        first = hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        first = campaign.run(hand_off, HandoffConfig(), survivors(campaign), TRAINED)
         before = sorted(p for p in campaign.root.rglob("*") if "ledger" not in p.name)
         jobs = campaign.ledger.jobs()
-        assert hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED) == first
+        assert campaign.run(hand_off, HandoffConfig(), survivors(campaign), TRAINED) == first
         assert sorted(p for p in campaign.root.rglob("*") if "ledger" not in p.name) == before
         assert campaign.ledger.jobs() == jobs
 
@@ -110,7 +110,7 @@ def test_handing_off_again_changes_nothing(tmp_path):
 def test_a_candidate_the_recipe_cannot_ask_keeps_its_reason(tmp_path):
     with Campaign(tmp_path / "c", {}, 0) as campaign:
         filtered = survivors(campaign, [("Mg", "O"), ("Md", "O"), ("Ca", "O")], reserve=0)
-        out = hand_off(campaign, HandoffConfig(), filtered, TRAINED)
+        out = campaign.run(hand_off, HandoffConfig(), filtered, TRAINED)
         document = json.loads(out.manifest.open_in(campaign.root).read_text())
         assert [j["formula"] for j in document["jobs"]] == ["CaO", "MgO"]
         assert document["refused"][0]["formula"] == "MdO"
@@ -120,7 +120,7 @@ def test_a_candidate_the_recipe_cannot_ask_keeps_its_reason(tmp_path):
 def test_no_survivor_is_an_empty_batch_not_an_error(tmp_path):
     with Campaign(tmp_path / "c", {}, 0) as campaign:
         filtered = survivors(campaign, [("Mg", "O")], reserve=1)
-        out = hand_off(campaign, HandoffConfig(), filtered, TRAINED)
+        out = campaign.run(hand_off, HandoffConfig(), filtered, TRAINED)
         assert out.jobs == 0
         batch = campaign.root / "handoff" / out.batch
         done = subprocess.run(["sh", "submit.sh"], cwd=batch, capture_output=True, text=True)
@@ -138,7 +138,7 @@ def test_a_gpaw_recipe_gives_gpaw_jobs_in_primitive_cells_with_references_of_the
 ):
     with Campaign(tmp_path / "c", {}, 0) as campaign:
         filtered = survivors(campaign, [("Mg", "O"), ("La", "N")], reserve=0)
-        out = hand_off(campaign, HandoffConfig(recipe="gpaw-pbe"), filtered, TRAINED)
+        out = campaign.run(hand_off, HandoffConfig(recipe="gpaw-pbe"), filtered, TRAINED)
         batch = campaign.root / "handoff" / out.batch
         ((ticket, folder),) = emitted_jobs(batch).values()
         assert (ticket.engine, ticket.formula, ticket.n_sites) == ("gpaw", "MgO", 2)
@@ -213,7 +213,7 @@ from tests.tasks.test_handoff import TRAINED, survivors
 with Campaign(Path(sys.argv[1]), {}, 0) as campaign:
     filtered = survivors(campaign)
     print("ready", flush=True)
-    hand_off(campaign, HandoffConfig(), filtered, TRAINED)
+    campaign.run(hand_off, HandoffConfig(), filtered, TRAINED)
     print("done", flush=True)
 """
 
@@ -231,7 +231,7 @@ def test_killed_at_any_instant_the_same_command_completes_without_duplicates(tmp
         child.wait()
     subprocess.run([sys.executable, "-c", RUN, root], check=True, capture_output=True)
     with Campaign(tmp_path / "clean", {}, 0) as campaign:
-        hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        campaign.run(hand_off, HandoffConfig(), survivors(campaign), TRAINED)
         expected = {j["id"]: j["folder"] for j in campaign.ledger.jobs()}
     with Campaign(root, {}, 0) as campaign:
         found = {j["id"]: j["folder"] for j in campaign.ledger.jobs()}
@@ -242,7 +242,7 @@ def test_killed_at_any_instant_the_same_command_completes_without_duplicates(tmp
 
 def test_the_elements_of_a_batch_get_reference_jobs_of_the_same_recipe(tmp_path):
     with Campaign(tmp_path / "c", {}, 0) as campaign:
-        hand_off(campaign, HandoffConfig(), survivors(campaign), TRAINED)
+        campaign.run(hand_off, HandoffConfig(), survivors(campaign), TRAINED)
         jobs = emitted_jobs(campaign.root / "references")
         named = {next(iter(ticket.cell)) for ticket, _ in jobs.values()}
         assert named == {"K", "F", "Na", "Cl", "Zn", "S", "Sr", "O", "Ca"}

@@ -44,7 +44,7 @@ def test_shards_alternate_and_hold_what_the_generator_drew(tmp_path: Path) -> No
     config = SampleConfig(shards=4, shard_size=200)
     trained = two_generators(tmp_path)
     with Campaign(tmp_path, {}, seed=5) as campaign:
-        shards = [sample_shard(campaign, config, trained, i) for i in range(4)]
+        shards = [campaign.run(sample_shard, config, trained, i) for i in range(4)]
         assert [s.generator for s in shards] == ["matgan", "sequence", "matgan", "sequence"]
         for i, sampled in enumerate(shards):
             columns, counts = read_table(tmp_path, sampled.table)
@@ -61,9 +61,9 @@ def test_a_finished_shard_is_not_drawn_again(tmp_path: Path) -> None:
     config = SampleConfig(shards=1, shard_size=50)
     trained = two_generators(tmp_path)
     with Campaign(tmp_path, {}, seed=5) as campaign:
-        first = sample_shard(campaign, config, trained, 0)
+        first = campaign.run(sample_shard, config, trained, 0)
         (tmp_path / "models" / "matgan" / "weights.safetensors").unlink()
-        assert sample_shard(campaign, config, trained, 0) == first
+        assert campaign.run(sample_shard, config, trained, 0) == first
 
 
 def test_weights_that_changed_since_the_campaign_began_are_refused(tmp_path: Path) -> None:
@@ -74,14 +74,14 @@ def test_weights_that_changed_since_the_campaign_began_are_refused(tmp_path: Pat
         tmp_path / "models" / "matgan", other.arrays(), other.about("x", "0" * 64, 0, {}), "# x"
     )
     with Campaign(tmp_path, {}, seed=5) as campaign, pytest.raises(ModelError, match="began with"):
-        sample_shard(campaign, SampleConfig(shard_size=10), trained, 0)
+        campaign.run(sample_shard, SampleConfig(shard_size=10), trained, 0)
 
 
 def test_an_unknown_generator_is_named_with_those_there_are(tmp_path: Path) -> None:
     trained = two_generators(tmp_path)
     config = SampleConfig(generators={"diffusion": 1.0})
     with Campaign(tmp_path, {}, seed=5) as campaign, pytest.raises(ConfigError) as caught:
-        sample_shard(campaign, config, trained, 0)
+        campaign.run(sample_shard, config, trained, 0)
     assert "matgan, sequence" in str(caught.value)
 
 

@@ -66,8 +66,8 @@ def run(root: Path, formulas: list[str], config: TemplateConfig) -> tuple[Campai
         ingested = Ingested(
             initial=templates, known=templates, templates=templates, manifest=templates
         )
-        return campaign, assign_templates(
-            campaign, config, ingested, Screened(candidates=candidates, funnel=candidates)
+        return campaign, campaign.run(
+            assign_templates, config, ingested, Screened(candidates=candidates, funnel=candidates)
         )
 
 

@@ -17,7 +17,7 @@ from structure.files import write_json
 from tasks import train as stage
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, ModelHandle, handle_for, write_table
-from tasks.campaign.outputs import Ingested, Trained
+from tasks.campaign.outputs import Ingested
 from tasks.train import SHIPPED, ScreeningConfig, TrainConfig, refit_screening, train
 
 SMALL = BoostingConfig(
@@ -78,7 +78,7 @@ def visited(root: Path, rows: list[tuple[str, str, float]]) -> Handle:
 
 def test_the_shipped_weights_are_checked_and_recorded(tmp_path: Path, shipped: Path) -> None:
     with Campaign(tmp_path / "c", {}, 1) as campaign:
-        trained = train(campaign, TrainConfig(), ingested(campaign.root))
+        trained = campaign.run(train, TrainConfig())
         assert list(trained.models) == list(SHIPPED)
         assert {h.place for h in trained.models.values()} == {"shipped"}
         recorded = {m["name"]: m["sha256"] for m in campaign.ledger.models()}
@@ -88,38 +88,38 @@ def test_the_shipped_weights_are_checked_and_recorded(tmp_path: Path, shipped: P
 def test_damaged_weights_stop_the_stage_with_their_path(tmp_path: Path, shipped: Path) -> None:
     (shipped / "oracle" / WEIGHTS_NAME).write_bytes(b"half a file")
     with Campaign(tmp_path / "c", {}, 1) as campaign, pytest.raises(ModelError, match="oracle"):
-        train(campaign, TrainConfig(), ingested(campaign.root))
+        campaign.run(train, TrainConfig())
     with pytest.raises(ModelError, match="oracle"):
         stage.verify_shipped()
 
 
 def test_a_campaign_does_not_go_on_with_other_weights(tmp_path: Path, shipped: Path) -> None:
     with Campaign(tmp_path / "c", {}, 1) as campaign:
-        first = train(campaign, TrainConfig(), ingested(campaign.root))
-        assert train(campaign, TrainConfig(), ingested(campaign.root)) == first
+        first = campaign.run(train, TrainConfig())
+        assert campaign.run(train, TrainConfig()) == first
         config = stage.checked(shipped / "gatgnn")
         save_model_folder(shipped / "gatgnn", {"x": np.full(3, 99)}, config, "card")
         with pytest.raises(CampaignError, match="'gatgnn' are not the ones"):
-            train(campaign, TrainConfig(), ingested(campaign.root))
+            campaign.run(train, TrainConfig())
 
 
 def test_a_changed_calibration_stops_the_resumed_campaign_wherever_it_is(
     tmp_path: Path, shipped: Path
 ) -> None:
     with Campaign(tmp_path / "c", {}, 1) as campaign:
-        train(campaign, TrainConfig(), ingested(campaign.root))
+        campaign.run(train, TrainConfig())
         path = shipped / "oracle" / "config.json"
         path.write_text(path.read_text().replace('"mae": 0.1', '"mae": 0.2'))
         assert stage.checked(shipped / "oracle").metrics == {"mae": 0.2}
         with pytest.raises(CampaignError, match=r"config\.json of 'oracle' are not the ones"):
-            train(campaign, TrainConfig(), ingested(campaign.root))
+            campaign.run(train, TrainConfig())
 
 
 def test_a_handle_from_before_configurations_were_hashed_is_compared_by_its_weights(
     tmp_path: Path, shipped: Path
 ) -> None:
     with Campaign(tmp_path / "c", {}, 1) as campaign:
-        trained = train(campaign, TrainConfig(), ingested(campaign.root))
+        trained = campaign.run(train, TrainConfig())
         old = trained.models["oracle"].model_copy(update={"config_sha256": ""})
         assert old.checked(shipped / "oracle") == shipped / "oracle"
         stage._unchanged(campaign, old)
@@ -161,17 +161,16 @@ def test_an_unset_variable_in_the_data_folder_is_named(
         Campaign(tmp_path / "c", {}, 1) as campaign,
         pytest.raises(ConfigError, match="NO_SUCH_FOLDER"),
     ):
-        train(campaign, config, ingested(campaign.root))
+        campaign.run(train, config)
 
 
 def refit(root: Path, config: ScreeningConfig, rows: list[tuple[str, str, float]]) -> Campaign:
     with Campaign(root, {}, 1) as campaign:
-        handle = refit_screening(
-            campaign,
+        handle = campaign.run(
+            refit_screening,
             TrainConfig(screening=config),
             ingested(root),
             visited(root, rows),
-            Trained(models={}),
         )
         assert (handle.name, handle.place) == ("screening", "campaign")
     return campaign

@@ -124,7 +124,7 @@ def test_leftovers_of_a_killed_write_are_cleared(tmp_path: Path) -> None:
     with Campaign(tmp_path, {}, 1) as campaign:
         leftover = campaign.folder("data") / ".tmp-12345678-t.parquet"
         leftover.write_text("half")
-        campaign.folder("data")
+    with Campaign(tmp_path, {}, 1):
         assert not leftover.exists()
 
 

@@ -109,7 +109,7 @@ def test_ingest_starts_from_what_came_back_and_proposes_none_of_it_again(tmp_pat
         }
     )
     with Campaign(tmp_path / "night-0002", config.model_dump(mode="json"), seed=2) as campaign:
-        output = ingest(campaign, config)
+        output = campaign.run(ingest, config)
         columns, counts = read_table(campaign.root, output.initial)
         rows = {
             k: (float(gap), str(origin))

@@ -42,7 +42,7 @@ def calculated(root: Path, potcars: Path, fake: str = "") -> Path:
     )
     with Campaign(root, {}, 0) as campaign:
         config = HandoffConfig(cluster=cluster, optional_steps=OPTIONAL, references=False)
-        hand_off(campaign, config, survivors(campaign, [("Mg", "O")], reserve=0), TRAINED)
+        campaign.run(hand_off, config, survivors(campaign, [("Mg", "O")], reserve=0), TRAINED)
     ((_, folder),) = emitted_jobs(root / "handoff" / "batch-0001").values()
     env = {**os.environ, "FAKE_VASP": fake}
     done = subprocess.run(["sh", folder / "run.sh"], env=env, capture_output=True, text=True)

@@ -71,7 +71,7 @@ def killed(*_: object) -> None:
 
 def by_hand_off(campaign: Campaign) -> None:
     handoff = HandoffConfig(recipe="gpaw-pbe")
-    hand_off(campaign, handoff, survivors(campaign, [("Mg", "O"), ("Na", "Cl")], 0), TRAINED)
+    campaign.run(hand_off, handoff, survivors(campaign, [("Mg", "O"), ("Na", "Cl")], 0), TRAINED)
 
 
 def by_search(campaign: Campaign) -> None:

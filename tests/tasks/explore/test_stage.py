@@ -298,8 +298,8 @@ def test_a_space_that_is_used_up_ends_the_search(campaign: Campaign) -> None:
 
 def test_a_closed_window_is_searched_by_distance_from_its_centre(campaign: Campaign) -> None:
     window = Window(minimum_eV=2.9, maximum_eV=3.1)
-    explored = explore(
-        campaign,
+    explored = campaign.run(
+        explore,
         CONFIG,
         window,
         ingested(campaign),
@@ -346,8 +346,8 @@ def test_compounds_the_space_cannot_hold_are_left_out_and_counted(campaign: Camp
     columns = {"band_gap_eV": [5.0, 4.5, np.nan, 0.5]}
     path = campaign.root / "initial.parquet"
     table = write_table(campaign.root, path, columns, "initial", counts=counts)
-    explored = explore(
-        campaign,
+    explored = campaign.run(
+        explore,
         CONFIG.model_copy(update={"budget": 10}),
         Window(),
         Ingested(initial=table, known=table, templates=table, manifest=table),
@@ -363,8 +363,8 @@ def test_no_usable_initial_label_is_an_error_with_advice(campaign: Campaign) -> 
     path = campaign.root / "initial.parquet"
     table = write_table(campaign.root, path, {"band_gap_eV": [0.5]}, "initial", counts=counts)
     with pytest.raises(DataError, match="none of the initial labels"):
-        explore(
-            campaign,
+        campaign.run(
+            explore,
             CONFIG,
             Window(),
             Ingested(initial=table, known=table, templates=table, manifest=table),
@@ -376,7 +376,7 @@ def test_no_usable_initial_label_is_an_error_with_advice(campaign: Campaign) -> 
 
 def test_a_campaign_without_an_autoencoder_says_so(campaign: Campaign) -> None:
     with pytest.raises(ConfigError, match="no autoencoder"):
-        explore(campaign, CONFIG, Window(), ingested(campaign), Trained(models={}))
+        campaign.run(explore, CONFIG, Window(), ingested(campaign), Trained(models={}))
 
 
 def test_a_killed_iteration_leaves_no_half_table(campaign: Campaign) -> None:

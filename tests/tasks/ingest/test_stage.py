@@ -55,7 +55,7 @@ def run(tmp_path: Path):
             tmp_path / f"campaign-{len(opened)}", config.model_dump(mode="json"), seed=5
         )
         opened.append(campaign)
-        return ingest(campaign, config), campaign
+        return campaign.run(ingest, config), campaign
 
     yield ingested
     for campaign in opened:
@@ -209,7 +209,7 @@ def test_a_second_call_gives_the_same_output_without_reading_again(run, tmp_path
     output, campaign = run()
     (tmp_path / "t.csv").unlink()
     config = IngestConfig(sources=(), initial={"rule": "all"})  # type: ignore[arg-type]
-    assert ingest(campaign, config) == output
+    assert campaign.run(ingest, config) == output
 
 
 def test_labelled_and_listed_formulas_and_templates_are_known(run) -> None:
@@ -421,7 +421,7 @@ class Draws:
 def test_without_a_source_a_campaign_starts_from_the_shipped_dft_set(tmp_path: Path) -> None:
     config = IngestConfig.model_validate({"initial": {"count": 300}})
     with Campaign(tmp_path / "c", config.model_dump(mode="json"), seed=5) as campaign:
-        output = ingest(campaign, config)
+        output = campaign.run(ingest, config)
         columns, _ = read_table(campaign.root, output.initial)
         library = TemplateLibrary.load(output.templates.open_in(campaign.root))
     assert len(set(columns["formula"])) == 300
@@ -443,7 +443,7 @@ def test_known_compounds_are_labelled_by_the_shipped_oracle_where_the_configurat
         }
     )
     with Campaign(tmp_path / "c", config.model_dump(mode="json"), seed=5) as campaign:
-        output = ingest(campaign, config)
+        output = campaign.run(ingest, config)
         columns, counts = read_table(campaign.root, output.initial)
         assert output.labels is not None
         pool = _formulas(campaign, output.labels)
@@ -493,7 +493,7 @@ def test_the_development_set_is_taken_in_whole(data_dir: Path, tmp_path: Path) -
         }
     )
     with Campaign(tmp_path / "c", config.model_dump(mode="json"), seed=1) as campaign:
-        output = ingest(campaign, config)
+        output = campaign.run(ingest, config)
         manifest = _manifest(campaign, output)
         columns, _ = read_table(campaign.root, output.initial)
     assert manifest["sources"][0]["records"] == 48_911

@@ -78,8 +78,8 @@ class Bench:
                 counts[i] = 2 * counts_of(formula)
         path = self.root / f"drawn-{number}.parquet"
         table = write_table(self.root, path, {}, "sampled", counts=counts)
-        return screen_shard(
-            self.campaign,
+        return self.campaign.run(
+            screen_shard,
             ScreenConfig(**settings),
             settings_window,
             self.ingested,
@@ -90,8 +90,8 @@ class Bench:
 
     def merge(self, shards: list[ScreenedShard], **settings: Any) -> tuple[Any, dict[str, Any]]:
         """Merge shards; give the candidates' columns and the funnel."""
-        output = merge_screened(
-            self.campaign,
+        output = self.campaign.run(
+            merge_screened,
             ScreenConfig(**settings),
             settings_window,
             shards,
@@ -247,8 +247,8 @@ def test_a_shard_is_screened_once_and_a_merge_repeats_to_the_byte(
     again.campaign.close()
     (bench.root / "drawn-0.parquet").unlink()
     table = shards[0].table
-    repeated = screen_shard(
-        bench.campaign,
+    repeated = bench.campaign.run(
+        screen_shard,
         ScreenConfig(),
         settings_window,
         bench.ingested,
