@@ -6,6 +6,7 @@ defaults describe. Out: a `DataMapping`: which file holds what, under which colu
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from structure.errors import ConfigError
@@ -23,6 +24,8 @@ class TableSource(Settings):
         Column of formulas, reduced or not.
     value : str or None
         Column of the property; None for a table of formulas alone.
+    unit : str or None
+        Of its numbers (`structure.sources.units`); None: what the property is calculated in.
     title, licence : str
         For the model cards.
     """
@@ -30,6 +33,7 @@ class TableSource(Settings):
     path: str
     formula: str = "formula"
     value: str | None = None
+    unit: str | None = None
     title: str = ""
     licence: str = "not stated"
 
@@ -63,9 +67,8 @@ class DataMapping(Settings):
     Attributes
     ----------
     band_gaps : TableSource or None
-        Gaps in eV.
     formation_energies : TableSource or None
-        Energies by composition in eV/atom; their formulas also count as compositions.
+        Energies by composition; their formulas also count as compositions.
     formulas : TableSource or None
         Further known compositions.
     structures : StructureSource or None
@@ -93,6 +96,14 @@ class DataMapping(Settings):
         title="Materials Project: structures with formation energies (2018.6.1)",
         licence="CC BY 4.0",
     )
+
+    def text(self) -> str:
+        """Return it as JSON that does not change with settings that are left at nothing."""
+        written = json.loads(self.model_dump_json())
+        for source in filter(None, written.values()):
+            if source.get("unit", "") is None:
+                del source["unit"]
+        return json.dumps(written, separators=(",", ":"), ensure_ascii=False)
 
 
 MAPPING_FILE = "agd-data.json"

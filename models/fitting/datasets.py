@@ -28,9 +28,8 @@ from models.fitting.data_mapping import (
 from structure.composition import N_ELEMENTS, first_of_each, keys_of, parse_formulas
 from structure.errors import ConfigError, DataError
 from structure.files import sha256_of
-from structure.sources.numbers import to_numbers
-from structure.sources.tables import SourceTable, read_source
-from structure.sources.units import LARGEST_TYPICAL_EV
+from structure.sources.quantities import BAND_GAP, FORMATION_ENERGY, Quantity, ValueColumn
+from structure.sources.table_schema import TableRows, TableSchema, read_by_schema
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -149,15 +148,17 @@ def load_training_data(folder: Path, mapping: DataMapping | None = None) -> Trai
     """
     mapping = mapping or mapping_of(folder)
     read = _Reading(folder)
-    gaps = read.labelled("band_gaps", mapping.band_gaps, "median")
-    energies = read.labelled("formation_energies", mapping.formation_energies, "lowest")
+    gaps = read.labelled("band_gaps", mapping.band_gaps, BAND_GAP, "median")
+    energies = read.labelled(
+        "formation_energies", mapping.formation_energies, FORMATION_ENERGY, "lowest"
+    )
     known = read.compositions("formulas", mapping.formulas)
     if mapping.structures is not None:
         structures = mapping.structures
         lines = _count_lines(_existing(folder / structures.path))
         read.note("structures", structures, lines)
     everything = np.concatenate([gaps.counts, energies.counts, known])
-    parts = [mapping.model_dump_json(), *read.hashes]
+    parts = [mapping.text(), *read.hashes]
     return TrainingData(
         folder=folder,
         mapping=mapping,
@@ -188,14 +189,15 @@ class _Reading:
         """Read a table of formulas alone."""
         if source is None:
             return np.zeros((0, N_ELEMENTS), dtype=np.int16)
-        table = _table(self._folder / source.path, {"formula": source.formula})
-        parsed = parse_formulas(table.columns["formula"])
-        self.note(name, source, len(table.records) + len(table.rejections))
-        self.rejected += len(parsed.rejections) + len(table.rejections)
-        return parsed.counts
+        found = self._rows(name, source, ())
+        return found.counts
 
     def labelled(
-        self, name: str, source: TableSource | None, rule: Literal["median", "lowest"]
+        self,
+        name: str,
+        source: TableSource | None,
+        what: Quantity,
+        rule: Literal["median", "lowest"],
     ) -> Labelled:
         """Read a table of formulas and values, and give each composition one value."""
         if source is None:
@@ -205,23 +207,34 @@ class _Reading:
             raise ConfigError(
                 "the mapping names no value column", where=path, fix="Add 'value' to the entry."
             )
-        table = _table(path, {"formula": source.formula, "value": source.value})
-        parsed = parse_formulas(table.columns["formula"])
-        values, _ = to_numbers([table.columns["value"][i] for i in parsed.rows])
-        good = np.isfinite(values)
-        typical = (
-            float(np.median(np.abs(values[good & (values != 0)]))) if values[good].any() else 0
-        )
-        if typical > LARGEST_TYPICAL_EV:
-            raise DataError(
-                f"the values in column {source.value!r} cannot be in eV: their median magnitude "
-                f"is {typical:.4g}",
-                where=path,
-                fix="Convert the column to eV (energies: eV/atom).",
+        try:
+            column = ValueColumn(
+                quantity=what,
+                column=source.value,
+                unit=source.unit or what.unit,
+                setting=f"'{name}.value' in {MAPPING_FILE}",
+                unit_setting=f"'{name}.unit' in {MAPPING_FILE}",
+                required=True,
             )
-        self.note(name, source, len(table.records) + len(table.rejections))
-        self.rejected += len(parsed.rejections) + len(table.rejections) + int((~good).sum())
-        return merge(parsed.counts[good], values[good], rule)
+        except ValueError as error:
+            raise ConfigError(
+                str(error), where=self._folder / MAPPING_FILE, fix=f"Correct '{name}.unit'."
+            ) from error
+        found = self._rows(name, source, (column,))
+        values = found.values[what.name]
+        good = np.isfinite(values)
+        return merge(found.counts[good], values[good], rule)
+
+    def _rows(self, name: str, source: TableSource, values: tuple[ValueColumn, ...]) -> TableRows:
+        schema = TableSchema(
+            formula=source.formula,
+            values=values,
+            formula_setting=f"'{name}.formula' in {MAPPING_FILE}",
+        )
+        found = read_by_schema(_existing(self._folder / source.path), schema)
+        self.note(name, source, found.total)
+        self.rejected += len(found.refused)
+        return found
 
 
 def _existing(path: Path) -> Path:
@@ -232,15 +245,6 @@ def _existing(path: Path) -> Path:
             fix=f"Put it there, or describe the folder in {MAPPING_FILE}.",
         )
     return path
-
-
-def _table(path: Path, columns: dict[str, str]) -> SourceTable:
-    """Read named columns of a CSV, JSON lines or Parquet table."""
-    try:
-        return read_source(_existing(path), columns)
-    except DataError as error:
-        fix = error.fix if "no column" not in error.what else f"Name it in {MAPPING_FILE}."
-        raise DataError(error.what, where=path, fix=fix) from error
 
 
 def _count_lines(path: Path) -> int:

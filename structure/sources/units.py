@@ -1,7 +1,8 @@
-"""Units of energy: serves ingest and oracles, where other people's tables are taken in.
+"""Units: serves ingest, training and oracles, where other people's tables are taken in.
 
-In: a unit as a configuration spells it (``"meV"``, ``"kJ/mol/atom"``), or a column's name that may
-hold one. Out: the factor to eV and whether the value counts per atom or per formula as written.
+In: a unit as a configuration spells it (``"meV"``, ``"kJ/mol/atom"``, ``"log10(GPa)"``), or a
+column's name that may hold one. Out: the factor to the unit that the product calculates in, whether
+the value counts per atom or per formula as written, and whether it is a logarithm.
 """
 
 from __future__ import annotations
@@ -24,6 +25,16 @@ IN_EV: dict[str, float] = {
 }
 """Energy units by name, each in eV."""
 
+IN_GPA: dict[str, float] = {
+    "GPa": 1.0,
+    "MPa": 1e-3,
+    "kbar": 0.1,
+    "Mbar": 100.0,
+    "Pa": 1e-9,
+    "eV/Å3": 160.2176634,
+}
+"""Units of pressure and elastic moduli by name, each in GPa; 1 eV is 1.602176634e-19 J exactly."""
+
 # Spellings of the units in the names of columns; the letters of "Ha" and "K" are too common.
 _IN_NAMES = {
     "eV": "eV",
@@ -33,6 +44,11 @@ _IN_NAMES = {
     "Ry": "Ry|Rydbergs?",
     "Hartree": "Hartrees?|a\\.u\\.",
     "cm-1": r"cm\^?\{?[-−]1\}?|cm⁻¹|1/cm",
+    "GPa": "GPa",
+    "MPa": "MPa",
+    "kbar": "kbar",
+    "Mbar": "Mbar",
+    "Pa": "Pa",
 }
 _NAMED = re.compile(
     r"(?<![^\W\d_])(?:"
@@ -41,61 +57,75 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _BASIS = re.compile(r"(?:/|per)[ _]?(atom|f\.?u\b|formula|cell)", re.IGNORECASE)
-
-LARGEST_TYPICAL_EV = 20.0
-"""Chosen: no table's median gap (LiF: 14 eV) or formation energy per atom comes near it, so a
-median above it betrays another unit, or total energies."""
+_LOGARITHM = re.compile(r"(?<![^\W\d_])(?:log_?10|lg)(?![^\W\d_])", re.IGNORECASE)
 
 
-class EnergyUnit(NamedTuple):
-    """How a number in a table becomes eV.
+class Unit(NamedTuple):
+    """How a number in a table becomes one in the unit that the product calculates in.
 
     Attributes
     ----------
     factor : float
-        eV per unit.
+        Of that unit, in one of this.
     per : {"total", "atom", "formula"}
         What one value counts for; ``"formula"`` values are divided by the number of atoms in the
         formula as the table writes it.
+    logarithm : bool
+        Whether the table gives the decimal logarithm of the number.
     """
 
     factor: float
-    per: Literal["total", "atom", "formula"]
+    per: Literal["total", "atom", "formula"] = "total"
+    logarithm: bool = False
 
 
-def gap_unit(name: str) -> EnergyUnit:
-    """Return the unit of a band gap.
+def unit_named(name: str, wanted: str) -> Unit:
+    """Return how a number in one unit becomes one in another.
 
-    Raises
-    ------
-    ValueError
-        If the name is unknown; the message names the nearest known one.
-    """
-    return _look_up(name, {unit: EnergyUnit(factor, "total") for unit, factor in IN_EV.items()})
-
-
-def energy_unit(name: str) -> EnergyUnit:
-    """Return the unit of a formation energy, which must say ``/atom`` or ``/formula``.
+    Parameters
+    ----------
+    name : str
+        Of a table's numbers. A unit of energy per atom must say ``/atom`` or ``/formula``.
+    wanted : str
+        That the product calculates in: ``"eV"``, ``"eV/atom"``, ``"GPa"``, or any other, of which
+        no conversion is known and which a table must have itself or as ``log10(...)``.
 
     Raises
     ------
     ValueError
-        If the name is unknown; the message names the nearest known one.
+        If the unit is unknown, or measures something else; the message names the nearest known one.
 
     Examples
     --------
-    >>> energy_unit("meV/atom")
-    EnergyUnit(factor=0.001, per='atom')
+    >>> unit_named("meV/atom", "eV/atom")
+    Unit(factor=0.001, per='atom', logarithm=False)
+    >>> unit_named("log10(kbar)", "GPa")
+    Unit(factor=0.1, per='total', logarithm=True)
     """
-    known: dict[str, EnergyUnit] = {}
-    for unit, factor in IN_EV.items():
-        known[f"{unit}/atom"] = EnergyUnit(factor, "atom")
-        known[f"{unit}/formula"] = EnergyUnit(factor, "formula")
-    return _look_up(name, known)
+    if name in (known := units_of(wanted)):
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"unknown unit {name!r}{hint} (known: {', '.join(known)})")
+
+
+def units_of(wanted: str) -> dict[str, Unit]:
+    """Return, by name, the units that can be converted to one."""
+    if wanted == "eV":
+        return {unit: Unit(factor) for unit, factor in IN_EV.items()}
+    if wanted == "eV/atom":
+        known = {}
+        for unit, factor in IN_EV.items():
+            known[f"{unit}/atom"] = Unit(factor, "atom")
+            known[f"{unit}/formula"] = Unit(factor, "formula")
+        return known
+    plain = IN_GPA if wanted == "GPa" else {wanted: 1.0}
+    logarithms = {f"log10({unit})": Unit(f, logarithm=True) for unit, f in plain.items() if unit}
+    return {**{unit: Unit(factor) for unit, factor in plain.items()}, **logarithms}
 
 
 def units_named_in(text: str) -> frozenset[str]:
-    """Return the units of energy that a column's name or a line of units holds.
+    """Return the units of energy and pressure that a column's name or a line of units holds.
 
     Examples
     --------
@@ -120,9 +150,12 @@ def basis_named_in(text: str) -> Literal["atom", "formula", ""]:
     return "atom" if found.group(1).lower() == "atom" else "formula"
 
 
-def _look_up(name: str, known: dict[str, EnergyUnit]) -> EnergyUnit:
-    if name in known:
-        return known[name]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown unit {name!r}{hint} (known: {', '.join(known)})")
+def is_logarithm_named(text: str) -> bool:
+    """Tell whether a column's name says that its values are decimal logarithms.
+
+    Examples
+    --------
+    >>> is_logarithm_named("log10(K_VRH)"), is_logarithm_named("catalogue")
+    (True, False)
+    """
+    return _LOGARITHM.search(text) is not None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -17,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from structure.composition import ParsedFormulas, parse_formulas
-from structure.errors import DataError, Rejection
+from structure.errors import Rejection
 from structure.files import sha256_of
 from structure.records import Settings
 from structure.rules.dataset_rules import LabelledRows
-from structure.sources.energies import Column, UnitMap, read_energies, read_gaps
-from structure.sources.tables import Format, SourceTable, format_of, read_source, resolve_path
+from structure.sources.quantities import BAND_GAP, QUANTITIES, UnitMap, ValueColumn
+from structure.sources.table_schema import TableSchema, read_by_schema
+from structure.sources.tables import Format, format_of, resolve_path
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Role = Literal["labels", "templates", "known"]
-
-SHOWN = 200
-"""Chosen: most characters of a record's text that are kept beside its rejection."""
 
 
 class ColumnMap(Settings):
@@ -53,10 +49,6 @@ class ColumnMap(Settings):
     band_gap: str | None = None
     formation_energy: str | None = None
     id: str | None = None
-
-    def wanted(self) -> dict[str, str]:
-        """Return the columns to read, by purpose."""
-        return {k: v for k, v in self.model_dump().items() if v is not None}
 
 
 class SourceConfig(Settings):
@@ -111,6 +103,28 @@ class SourceConfig(Settings):
         path = resolve_path(self.path)
         return path, format_of(path) if self.format == "auto" else self.format
 
+    def wanted(self) -> TableSchema:
+        """Return what is wanted of the source: its labels have a gap."""
+        values = [
+            ValueColumn(
+                quantity=what,
+                column=column,
+                unit=getattr(self.units, name),
+                setting=f"'columns.{name}'",
+                unit_setting=f"'units.{name}' of source {self.name!r}",
+                required="labels" in self.roles and what is BAND_GAP,
+            )
+            for name, what in QUANTITIES.items()
+            if (column := getattr(self.columns, name)) is not None
+        ]
+        return TableSchema(
+            formula=self.columns.formula,
+            id=self.columns.id,
+            values=tuple(values),
+            round_fractions=self.round_fractions,
+            rounding="'round_fractions: true'",
+        )
+
 
 class Refused(NamedTuple):
     """One record, or one label, that was not taken in."""
@@ -137,7 +151,7 @@ class SourceRows:
     structure_ids : list of str
     sha256 : str
     records : int
-        Records in the source.
+        TableRows in the source.
     notes : tuple of str
         What the reader found out by itself: encoding, separator, lines above the header.
     """
@@ -171,117 +185,34 @@ def read_rows(config: SourceConfig, number: int) -> SourceRows:
     """
     path, format = config.resolved()
     crystals = "templates" in config.roles and format in ("cif-folder", "ase-db")
-    table = read_source(
+    found = read_by_schema(
         path,
-        config.columns.wanted(),
+        config.wanted(),
         format=format,
         properties=config.properties,
         with_structures=crystals,
     )
-    for note in table.notes:
+    for note in found.notes:
         logger.info("ingest: %s: %s", config.name, note)
-    refused = [Refused(config.name, *r) for r in table.rejections]
-    parsed = parse_formulas(table.columns["formula"], round_fractions=config.round_fractions)
-    refused += [
-        Refused(config.name, table.records[i], text[:SHOWN], why)
-        for i, text, why in parsed.rejections
-    ]
-    _check_capitals(table.columns["formula"], parsed, path)
-    if not len(parsed.rows):
-        if not parsed.rejections:
-            raise DataError(
-                f"no record of the source can be read: {refused[0].why.sentence}",
-                where=path,
-                fix="Check 'format', and open the source with the program that made it.",
-            )
-        codes = {why.code for _, _, why in parsed.rejections}
-        raise DataError(
-            f"no formula of the source can be used: {parsed.rejections[0][2].sentence}",
-            where=path,
-            fix="Check 'columns.formula'"
-            + (", or set 'round_fractions: true'." if "fractional" in codes else "."),
-        )
-    gaps, energies, bad = _values(config, table, parsed.rows, parsed.cell_atoms, path)
-    if "labels" in config.roles and not np.isfinite(gaps).any():
-        raise DataError(
-            f"none of the {len(gaps)} records has a band gap that can be used; the first, "
-            f"{bad[0].text}: {bad[0].why.sentence}",
-            where=path,
-            fix="Check 'columns.band_gap' and that its entries are numbers like 1.25.",
-        )
-    refused += bad
-    record = np.array(table.records, dtype=np.int64)[parsed.rows]
-    ids = [str(i) for i in table.columns.get("id", table.records)]
+    nothing = np.full(len(found), np.nan)
     rows = LabelledRows(
-        counts=parsed.counts,
-        cell_max=parsed.cell_max,
-        cell_atoms=parsed.cell_atoms,
-        band_gap=gaps,
-        formation_energy=energies,
-        source=np.full(len(record), number, dtype=np.intp),
-        record=record,
+        counts=found.counts,
+        cell_max=found.cell_max,
+        cell_atoms=found.cell_atoms,
+        band_gap=found.values.get("band_gap", nothing),
+        formation_energy=found.values.get("formation_energy", nothing),
+        source=np.full(len(found), number, dtype=np.intp),
+        record=found.record,
     )
-    total = len(table.records) + len(table.rejections)
     return SourceRows(
         rows,
-        [ids[i] for i in parsed.rows.tolist()],
-        refused,
-        table.structures,
-        ids if table.structures else [],
+        found.ids,
+        [Refused(config.name, *r) for r in found.refused],
+        found.structures,
+        found.structure_ids,
         hash_of(path),
-        total,
-        table.notes,
-    )
-
-
-def _values(
-    config: SourceConfig, table: SourceTable, rows: np.ndarray, atoms: np.ndarray, path: Path
-) -> tuple[np.ndarray, np.ndarray, list[Refused]]:
-    """Return gaps and energies of the parsed rows, and the labels that are none."""
-    gaps = np.full(len(rows), np.nan)
-    energies = np.full(len(rows), np.nan)
-    refused: list[Refused] = []
-    formulas, records = table.columns["formula"], table.records
-
-    def column(purpose: Literal["band_gap", "formation_energy"]) -> Column:
-        name = getattr(config.columns, purpose)
-        unit = getattr(config.units, purpose)
-        found = Column(path, name, unit, f"'units.{purpose}' of source {config.name!r}")
-        found.check_named(table.columns[purpose])
-        return found
-
-    def refuse(i: int, why: Rejection) -> None:
-        place = rows[i]
-        refused.append(Refused(config.name, records[place], str(formulas[place])[:SHOWN], why))
-        gaps[i] = np.nan
-
-    if config.columns.band_gap is not None:
-        values = [table.columns["band_gap"][i] for i in rows]
-        gaps[:], bad = read_gaps(values, column("band_gap"))
-        for i, why in bad.items():
-            refuse(i, why)
-        if "labels" in config.roles:
-            for i in np.flatnonzero(np.isnan(gaps)).tolist():
-                if i not in bad:
-                    refuse(i, Rejection("no-label", "there is no band gap"))
-    if config.columns.formation_energy is not None:
-        values = [table.columns["formation_energy"][i] for i in rows]
-        energies[:], bad = read_energies(values, atoms, column("formation_energy"))
-        for i, why in bad.items():
-            refuse(i, why)
-    return gaps, energies, refused
-
-
-def _check_capitals(formulas: Sequence[object], parsed: ParsedFormulas, path: Path) -> None:
-    """Raise if all formulas are in capitals, which hides what the elements are (SIO2, NACL)."""
-    unknown = [text for _, text, why in parsed.rejections if why.code == "element"]
-    if not unknown or any(isinstance(f, str) and f.upper() != f for f in formulas):
-        return
-    raise DataError(
-        f"all formulas are written in capitals, as {unknown[0][:SHOWN]!r}: which letters make up "
-        "an element cannot be told",
-        where=path,
-        fix="Write element symbols as in 'SiO2'.",
+        found.total,
+        found.notes,
     )
 
 

@@ -19,7 +19,7 @@ from pydantic import model_validator
 from models.properties.prediction import PropertyModel
 from structure.errors import ConfigError, ModelError, Rejection
 from structure.records import Settings
-from structure.sources.energies import UnitMap
+from structure.sources.quantities import UnitMap
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import ModelHandle
 from tasks.ledger.ledger import Origin

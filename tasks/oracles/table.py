@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from structure.composition import formulas_of, keys_of, parse_formulas
+from structure.composition import formulas_of, keys_of
 from structure.errors import ConfigError, DataError, Rejection
 from structure.files import sha256_of
-from structure.sources.energies import Column, read_gaps
-from structure.sources.tables import read_source, resolve_path
+from structure.sources.quantities import BAND_GAP, ValueColumn
+from structure.sources.table_schema import TableSchema, read_by_schema
+from structure.sources.tables import resolve_path
 from tasks.ledger.ledger import Origin
 from tasks.oracles.oracle import PROPERTY, Answer, Asked, OracleConfig
 
@@ -84,19 +85,22 @@ class TableOracle:
             If the file cannot be read, lacks a column or has it twice, has no usable row, or has
             values that cannot be gaps in that unit.
         """
-        try:
-            table = read_source(path, {"formula": formula_column, "band_gap": value_column})
-        except DataError as error:
-            raise DataError(error.what, where=path, fix=_oracles_words(error.fix)) from error
-        column = Column(path, value_column, unit, "'explore.oracle.units.band_gap'")
-        column.check_named(table.columns["band_gap"])
-        parsed = parse_formulas(table.columns["formula"])
-        values = [table.columns["band_gap"][i] for i in parsed.rows]
-        gaps, bad = read_gaps(values, column)
-        reasons = [why for _, _, why in (*table.rejections, *parsed.rejections)] + list(
-            bad.values()
+        schema = TableSchema(
+            formula=formula_column,
+            values=(
+                ValueColumn(
+                    quantity=BAND_GAP,
+                    column=value_column,
+                    unit=unit,
+                    setting="'explore.oracle.value_column'",
+                    unit_setting="'explore.oracle.units.band_gap'",
+                ),
+            ),
+            formula_setting="'explore.oracle.formula_column'",
         )
-        oracle = cls(parsed.counts, gaps, f"{path.name}:{sha256_of(path)}")
+        found = read_by_schema(path, schema)
+        reasons = [r.why for r in found.refused]
+        oracle = cls(found.counts, found.values[BAND_GAP.name], f"{path.name}:{sha256_of(path)}")
         if not len(oracle):
             first = f"; the first: {reasons[0].sentence}" if reasons else ""
             raise DataError(
@@ -138,12 +142,3 @@ class TableOracle:
             for formula, there in zip(formulas_of(counts), found.tolist(), strict=True)
         )
         return Answer(values, np.full(len(keys), np.nan), (None,) * len(keys), refusals)
-
-
-def _oracles_words(fix: str | None) -> str:
-    """Name the oracle's settings where a reader of tables names those of a source."""
-    return (
-        (fix or "")
-        .replace("'columns.formula'", "'explore.oracle.formula_column'")
-        .replace("'columns.band_gap'", "'explore.oracle.value_column'")
-    )

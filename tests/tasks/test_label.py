@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from structure.composition import counts_of, parse_formulas
 from structure.errors import ConfigError, DataError, Rejection
-from structure.sources.energies import UnitMap
+from structure.sources.quantities import UnitMap
 from tasks import label as stage
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import read_table, write_table
