@@ -187,7 +187,7 @@ def test_status_sees_a_run_that_has_the_campaign_open(agd, campaign):
 
 
 def test_the_doctor_finds_no_fault_in_what_was_installed():
-    from flows.cli.app import doctor
+    from flows.cli import doctor
 
     quick = (doctor.python_version, doctor.own_packages, doctor.requirements, doctor.disk_space)
     assert [check().verdict for check in quick] == ["ok"] * len(quick)
@@ -202,7 +202,7 @@ def test_the_prefect_server_can_be_imported():
 
 
 def test_the_doctor_names_a_missing_requirement_and_what_to_do(monkeypatch):
-    from flows.cli.app import doctor
+    from flows.cli import doctor
 
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "fastapi" else "1000")
     check = doctor.requirements()
@@ -212,7 +212,7 @@ def test_the_doctor_names_a_missing_requirement_and_what_to_do(monkeypatch):
 
 
 def test_the_doctor_finds_a_foreign_package_of_our_name(monkeypatch, tmp_path):
-    from flows.cli.app import doctor
+    from flows.cli import doctor
 
     foreign = tmp_path / "models" / "__init__.py"
     find = doctor.importlib.util.find_spec
@@ -231,7 +231,7 @@ def test_the_doctor_finds_a_foreign_package_of_our_name(monkeypatch, tmp_path):
 
 def test_the_doctor_reports_damaged_weights(monkeypatch):
     import tasks.train
-    from flows.cli.app import doctor
+    from flows.cli import doctor
 
     def damaged():
         raise ModelError("the weights changed", where="models/pretrained/matgan")
@@ -241,7 +241,7 @@ def test_the_doctor_reports_damaged_weights(monkeypatch):
 
 
 def test_the_doctor_ends_with_status_one_on_a_fault(monkeypatch):
-    from flows.cli.app import doctor
+    from flows.cli import doctor
 
     said: list[str] = []
     fault = doctor.Check("disk", "fault", "full", "Free some.")
@@ -273,7 +273,7 @@ def test_an_error_nobody_foresaw_is_one_line_and_says_how_to_see_more(agd, monke
 
 STOPPABLE = """
 import sys, time
-from flows.cli.app import app as cli
+from flows.cli import app as cli
 
 @cli.app.command()
 def work():
@@ -361,7 +361,7 @@ def test_a_local_campaign_told_to_stop_ends_with_130_and_the_same_command_goes_o
 
 
 def test_the_doctor_opens_the_ledger_of_what_it_is_given(agd, campaign):
-    from flows.cli.app import doctor
+    from flows.cli import doctor
 
     assert doctor.ledger_of("agd-bandgap").found.endswith("keeps it in the campaign directory")
     assert doctor.ledger_of("agd-bandgpa").verdict == "fault"
