@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from measuring import data_folder, publish, rate, setting
 
-import models.pretrained
 from models.fitting.datasets import load_training_data, split_by_formula
+from models.pretrained import shipped
 from models.properties.gatgnn import EnergySet, FormationEnergyModel, GatgnnConfig, energy_set
 from models.properties.gatgnn_network import Gatgnn
 from models.properties.metrics import regression_metrics, sign_metrics
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the drawn formulas")
     args = parser.parse_args()
     folder = data_folder(args.data)
-    model = FormationEnergyModel.load(Path(models.pretrained.__file__).parent / "gatgnn")
+    model = FormationEnergyModel.load(shipped("gatgnn"))
     config = GatgnnConfig.model_validate(model.settings)
     train, test = held_out(energy_set(load_training_data(folder), config.max_sites), config, seed=0)
     library = TemplateLibrary.from_jsonl([folder / "mp_structures.jsonl.gz"])

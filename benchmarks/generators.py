@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from measuring import data_folder, publish, setting
 
-import models.pretrained
 from models.compositions.autoencoder import Autoencoder
 from models.compositions.generation_metrics import generation_metrics
 from models.compositions.generator import CompositionGenerator, load_generator
@@ -29,10 +28,11 @@ from models.compositions.matgan_training import fit_matgan
 from models.compositions.sequence import SequenceConfig, fit_sequence
 from models.fitting.datasets import load_training_data
 from models.fitting.loop import FitBudget
+from models.pretrained import shipped
 from structure.composition import reduce
 from structure.rules.validity import RuleSet, matched_random, neutral, valid
 
-SHIPPED = Path(models.pretrained.__file__).parent
+SHIPPED = shipped("")
 DRAWS = 100_000
 PAPERS_LIST = RuleSet(oxidation_states="smact14")
 Metrics = dict[str, float]

@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import models.pretrained
 from models.compositions.autoencoder import Autoencoder
+from models.pretrained import shipped
 from models.properties.boosting import BoostingModel
 from models.properties.descriptors import descriptors
 from models.search.gaussian_process import MaternProcess, Observations
@@ -45,7 +45,7 @@ from tasks.label import PROPERTY
 from tasks.oracles.oracle import MLOracle
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = Path(models.pretrained.__file__).parent
+SHIPPED = shipped("")
 BOX_ONLY = PoolShares(box=1, around=0, between=0, offspring=0)
 TREES, TREE_KAPPA = 60, 1.0
 GENERATED = 20_000

@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import models.pretrained
 from models.compositions.autoencoder import Autoencoder
+from models.pretrained import shipped
 from models.properties.descriptors import descriptors
 from models.search.latent_search import BATCH, LatentSearch
 from models.search.surrogate_inputs import StandardDescriptors
 from structure.composition import keys_of, parse_formulas
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = Path(models.pretrained.__file__).parent
+SHIPPED = shipped("")
 TREES = 60
 TREE_KAPPA = 1.0
 METHODS = {

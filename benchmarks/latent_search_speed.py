@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import models.pretrained
 from models.compositions.autoencoder import Autoencoder
+from models.pretrained import shipped
 from models.search.latent_pool import PoolShares, propose
 from models.search.latent_search import BATCH, Acquisition, LatentSearch
 from structure.composition import first_of_each, keys_of, parse_formulas
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = Path(models.pretrained.__file__).parent
+SHIPPED = shipped("")
 PACKAGE_LIMIT = 300  # labels up to which the package as it comes is run
 
 

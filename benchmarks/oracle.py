@@ -17,8 +17,8 @@ import numpy as np
 from measuring import data_folder, publish, rate, setting
 from sklearn.ensemble import RandomForestRegressor
 
-import models.pretrained
 from models.fitting.datasets import Labelled, chemical_systems, load_training_data, split_by_formula
+from models.pretrained import shipped
 from models.properties import charge_descriptors as charges
 from models.properties.boosting import BoostingConfig, BoostingModel
 from models.properties.descriptors import MAGPIE_NAMES, NAMES, descriptors
@@ -193,7 +193,7 @@ def screening_model(name: str, some: Labelled, seed: int) -> BoostingModel | For
 
 
 def shipped_rows(gaps: Labelled) -> list[str]:
-    folder = Path(models.pretrained.__file__).parent / "oracle"
+    folder = shipped("oracle")
     began = time.process_time()
     oracle = BoostingModel.load(folder)
     loading = time.process_time() - began

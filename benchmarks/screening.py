@@ -22,12 +22,12 @@ from measuring import publish, rate, setting, timed
 from smact.screening import smact_validity
 
 from models.compositions.generator import load_generator
+from models.pretrained import shipped
 from models.properties.boosting import BoostingModel
 from structure.composition import formulas_of, reduce
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import ModelHandle, Window, read_table, write_table
 from tasks.campaign.outputs import Explored, Ingested, Sampled, ScreenedShard
-from tasks.ingest.embedded import shipped
 from tasks.ingest.stage import IngestConfig, ingest
 from tasks.screen.stage import ScreenConfig, merge_screened, screen_shard
 from tasks.train import TrainConfig

@@ -26,7 +26,7 @@ NAMES = (*settings({}), "OMP_WAIT_POLICY")
 DRAW = """
 import hashlib, resource, sys, time
 from models.compositions.generator import load_generator
-from tasks.ingest.embedded import shipped
+from models.pretrained import shipped
 
 def cpu():
     used = resource.getrusage(resource.RUSAGE_SELF)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from structure.errors import CampaignError
+from tasks.campaign.job_lock import jobs_to_itself
 from tasks.dft_jobs.collect_round import CollectConfig, Collected, collect
-from tasks.dft_jobs.job_lock import jobs_to_itself
 from tasks.dft_jobs.quarantine import put_back
 from tasks.dft_jobs.rebuild import rebuild_jobs
 from tasks.ledger.ledger import Ledger

@@ -27,12 +27,12 @@ from structure.errors import Rejection
 from structure.records import Settings
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import handle_for, read_table
+from tasks.campaign.job_lock import jobs_to_itself
 from tasks.campaign.outputs import Filtered, HandedOff, Trained
 from tasks.campaign.stage import stage
 from tasks.dft_jobs.competing_phases import Competitors
 from tasks.dft_jobs.contradictions import check_jobs
 from tasks.dft_jobs.emit import Emission, each_question_once
-from tasks.dft_jobs.job_lock import jobs_to_itself
 
 logger = logging.getLogger(__name__)
 

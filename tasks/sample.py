@@ -106,7 +106,7 @@ def sample_shard(place: Place, config: SampleConfig, trained: Trained, shard: in
 def _draw(
     place: Place, config: SampleConfig, name: str, handle: ModelHandle, shard: int
 ) -> Sampled:
-    from models.compositions.generator import load_generator
+    from models.compositions.generator import draw, load_generator
     from models.fitting.checkpoints import read_config
 
     folder = handle.folder(place.root)
@@ -117,7 +117,7 @@ def _draw(
             fix="Restore them, or start a new campaign directory.",
         )
     generator = load_generator(folder)
-    drawn = generator.sample(config.shard_size, place.seed_of("sample", shard))
+    drawn = draw(generator, config.shard_size, place.seed_of("sample", shard))
     path = place.folder("sample") / f"{shard:05d}.parquet"
     table = write_table(place.root, path, {}, "sampled", counts=drawn)
     logger.info("shard %d: %d compositions from %s", shard, table.rows, name)

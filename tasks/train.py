@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from models.fitting.checkpoints import model_hash
+from models.pretrained import shipped
 from models.properties.boosting import BoostingConfig
 from models.properties.forest import ForestConfig
 from structure.composition import first_of_each, keys_of
@@ -126,7 +127,7 @@ def _settle(campaign: Campaign, config: TrainConfig, name: ModelName) -> ModelHa
     if fitted:
         _fit_inside(campaign, config, name)
     path = f"models/{name}" if fitted else name
-    folder = (campaign.root if fitted else shipped_folder()) / path
+    folder = campaign.root / path if fitted else shipped(path)
     saved = checked(folder)
     campaign.ledger.add_model(name, saved.sha256, saved.trained_on, dict(saved.metrics))
     return ModelHandle(
@@ -181,7 +182,8 @@ def checked(folder: Path) -> ModelConfig:
 
 def _unchanged(root: Path, handle: ModelHandle) -> None:
     """Refuse to go on with another model than the campaign began with."""
-    folder = (root if handle.place == "campaign" else shipped_folder()) / handle.path
+    inside = handle.place == "campaign"
+    folder = root / handle.path if inside else shipped(handle.path)
     handle.checked(folder)
     if checked(folder).sha256 != handle.sha256:
         raise handle.changed(folder)
@@ -196,15 +198,8 @@ def verify_shipped() -> list[str]:
         If a folder is missing, damaged or changed.
     """
     for name in SHIPPED:
-        checked(shipped_folder() / name)
+        checked(shipped(name))
     return list(SHIPPED)
-
-
-def shipped_folder() -> Path:
-    """Return the folder of the shipped weights."""
-    import models.pretrained
-
-    return Path(models.pretrained.__file__).parent
 
 
 def _tell(campaign: Campaign, handle: ModelHandle) -> None:

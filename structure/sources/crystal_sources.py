@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from structure.errors import DataError, Rejection
-from structure.sources.tables import SourceTable, read_source, require_columns
+from structure.sources.source_table import SourceTable, require_columns
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -24,8 +24,16 @@ OWN_COLUMNS = ("formula", "id")
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 
 
+ReadTable = Callable[[Path, Mapping[str, str]], SourceTable]
+"""Reads the wanted columns, purpose to name, of a table in a file."""
+
+
 def read_cif_folder(
-    folder: Path, columns: Mapping[str, str], properties: str | None, with_structures: bool
+    folder: Path,
+    columns: Mapping[str, str],
+    properties: str | None,
+    with_structures: bool,
+    read_table: ReadTable,
 ) -> SourceTable:
     """Read every ``*.cif`` and ``*.cif.gz`` of a folder, and the rows of a property table.
 
@@ -39,6 +47,8 @@ def read_cif_folder(
         CSV, JSON lines or Parquet inside the folder. Without it, no other column can be had.
     with_structures : bool
         Keep the structures.
+    read_table : callable
+        Reads the property table (`structure.sources.tables.read_source`).
 
     Returns
     -------
@@ -60,7 +70,7 @@ def read_cif_folder(
     wanted = {p: c for p, c in columns.items() if p not in OWN_COLUMNS}
     found = [entry for path in files for entry in read_structures(path)]
     names = [name for name, _ in found]
-    values, rejections = _properties(folder, columns, wanted, properties, names)
+    values, rejections = _properties(folder, columns, wanted, properties, names, read_table)
     out: dict[str, list[Any]] = {purpose: [] for purpose in (*OWN_COLUMNS, *wanted)}
     records: list[int] = []
     structures: list[Structure] = []
@@ -95,6 +105,7 @@ def _properties(
     wanted: Mapping[str, str],
     properties: str | None,
     names: Sequence[str],
+    read_table: ReadTable,
 ) -> tuple[dict[str, dict[str, Any]], list[tuple[int, str, Rejection]]]:
     """Return the wanted properties of each structure, and the rows that say nothing of any."""
     if properties is None:
@@ -105,7 +116,7 @@ def _properties(
                 fix="Name its property table in 'properties'.",
             )
         return {}, []
-    table = read_source(folder / properties, {"id": columns.get("id", "id"), **wanted})
+    table = read_table(folder / properties, {"id": columns.get("id", "id"), **wanted})
     refused = [(record, f"{properties}: {text}", why) for record, text, why in table.rejections]
     rows: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     meant = _meant(names)

@@ -134,7 +134,7 @@ def read_source(
         from structure.sources.crystal_sources import read_ase_database, read_cif_folder
 
         if format == "cif-folder":
-            table = read_cif_folder(path, columns, properties, with_structures)
+            table = read_cif_folder(path, columns, properties, with_structures, read_source)
         else:
             table = read_ase_database(path, columns, with_structures)
     if not table.records and not table.rejections:

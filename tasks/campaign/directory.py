@@ -20,13 +20,14 @@ from pydantic import BaseModel
 
 from structure.errors import AgdError, CampaignError, ConfigError
 from structure.files import write_json
-from tasks.campaign.handles import SCHEMA_VERSION, Handle
+from tasks.campaign.handles import Handle
 from tasks.campaign.leftovers import clear_leftovers
 from tasks.campaign.place import Place
 from tasks.campaign.seals import open_output, seal_output
 from tasks.campaign.stage import stage_of
 from tasks.ledger.claim import new_id
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.version import SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
 Output = TypeVar("Output", bound=BaseModel)

@@ -18,9 +18,7 @@ from structure.composition import N_ELEMENTS
 from structure.errors import CampaignError, DataError
 from structure.files import replacing, sha256_of
 from structure.records import Record, Settings
-
-SCHEMA_VERSION = 1
-"""Version of every table and ledger this release writes."""
+from tasks.ledger.version import SCHEMA_VERSION
 
 
 class Handle(Record):
@@ -129,9 +127,9 @@ class ModelHandle(Record):
         """
         if self.place == "campaign":
             return self.checked(root / self.path)
-        import models.pretrained
+        from models.pretrained import shipped
 
-        return self.checked(Path(models.pretrained.__file__).parent / self.path)
+        return self.checked(shipped(self.path))
 
     def checked(self, folder: Path) -> Path:
         """Return a folder after checking that it holds this model; see `folder`.

@@ -17,7 +17,7 @@ from pathlib import Path
 from dft_inputs.job.folder import reference_folders
 from structure.errors import CampaignError
 from structure.files import TEMPORARY_PREFIX
-from tasks.dft_jobs.job_lock import jobs_to_itself
+from tasks.campaign.job_lock import jobs_to_itself
 
 logger = logging.getLogger(__name__)
 

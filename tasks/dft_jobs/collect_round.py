@@ -25,6 +25,7 @@ from dft_inputs.job.untrusted import shown, why
 from dft_inputs.vasp.judgement import judge
 from structure.errors import CampaignError, Rejection
 from structure.records import Settings
+from tasks.campaign.job_lock import jobs_to_itself
 from tasks.campaign.leftovers import clear_collected
 from tasks.dft_jobs.findings import Collected
 from tasks.dft_jobs.formation_energies import (
@@ -34,7 +35,6 @@ from tasks.dft_jobs.formation_energies import (
     hull_distances,
 )
 from tasks.dft_jobs.gpaw_results import gpaw_result_of
-from tasks.dft_jobs.job_lock import jobs_to_itself
 from tasks.dft_jobs.job_places import OwnLists, all_folders, id_of, not_recorded, without_folder
 from tasks.dft_jobs.quarantine import set_aside
 from tasks.dft_jobs.results import Result, broken_result, read_result_file, result_of

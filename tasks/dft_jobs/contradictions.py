@@ -33,7 +33,7 @@ def check_jobs(ledger: Ledger, root: Path) -> None:
     ----------
     ledger : Ledger
     root : Path
-        Campaign directory; its jobs must be this process's (`tasks.dft_jobs.job_lock`).
+        Campaign directory; its jobs must be this process's (`tasks.campaign.job_lock`).
 
     Raises
     ------

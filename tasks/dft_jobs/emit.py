@@ -29,8 +29,8 @@ from dft_inputs.job.folder import (
 from dft_inputs.job.ticket import Ticket
 from dft_inputs.recipes.recipe import Recipe
 from dft_inputs.references.reference_phases import reference_jobs, unreferenced
+from tasks.campaign.job_lock import jobs_to_itself
 from tasks.campaign.series import finished_references
-from tasks.dft_jobs.job_lock import jobs_to_itself
 from tasks.ledger.ledger import Ledger
 
 EMITTED_AT = "emitted_at"

@@ -65,7 +65,7 @@ def put_back(root: Path, ledger: Ledger) -> tuple[list[str], list[str]]:
     Parameters
     ----------
     root : Path
-        Campaign directory; its jobs must be this process's (`tasks.dft_jobs.job_lock`).
+        Campaign directory; its jobs must be this process's (`tasks.campaign.job_lock`).
     ledger : Ledger
 
     Returns

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
+from models.pretrained import shipped
 from structure.composition import N_ELEMENTS
 from structure.errors import DataError
 from structure.records import Settings
@@ -47,13 +48,6 @@ class EmbeddedConfig(Settings):
     oracle: str = "oracle"
     generator: str = "matgan"
     draws: int = Field(default=50_000, ge=1)
-
-
-def shipped(name: str) -> Path:
-    """Return the folder of something shipped under ``models/pretrained``."""
-    import models.pretrained
-
-    return Path(models.pretrained.__file__).parent / name
 
 
 def dft_set() -> Path:
@@ -111,12 +105,12 @@ def embedded_labels(
     from models.compositions.generator import load_generator
     from models.compositions.starting_set import known_compositions
     from models.fitting.checkpoints import read_config
-    from models.properties.prediction import load_property_model
+    from models.properties.prediction import load_property_model, predict
 
     generator = load_generator(shipped(config.generator))
     counts = known_compositions(generator, config.draws, seed, known, prototypes)
     folder = shipped(config.oracle)
-    gaps = load_property_model(folder).predict(counts).mean if len(counts) else np.zeros(0)
+    gaps = predict(load_property_model(folder), counts).mean if len(counts) else np.zeros(0)
     rows = LabelledRows(
         counts=counts.reshape(-1, N_ELEMENTS),
         cell_max=counts.max(axis=1, initial=0).astype(np.intp),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
+from models.pretrained import shipped
 from structure.composition import formulas_of, keys_of
 from structure.errors import ConfigError, DataError, Rejection
 from structure.files import replacing, write_json
@@ -34,7 +35,7 @@ from tasks.campaign.handles import Handle, handle_for, write_table
 from tasks.campaign.outputs import Ingested
 from tasks.campaign.series import Earlier, earlier_campaigns
 from tasks.campaign.stage import stage
-from tasks.ingest.embedded import EmbeddedConfig, embedded_labels, embedded_templates, shipped
+from tasks.ingest.embedded import EmbeddedConfig, embedded_labels, embedded_templates
 from tasks.ingest.sources import Refused, SourceConfig, SourceRows, read_rows
 from tasks.ledger.ledger import Label, Origin
 

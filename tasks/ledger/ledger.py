@@ -19,7 +19,6 @@ from pydantic import Field
 
 from structure.errors import CampaignError, Rejection
 from structure.records import Record
-from tasks.campaign.handles import SCHEMA_VERSION
 from tasks.ledger.claim import Hold, check_owner, claim
 from tasks.ledger.database import Place, engine_for, parsed, place_of
 from tasks.ledger.making import has_begun, lost, make_tables, refuse_lost, schema_version
@@ -33,6 +32,7 @@ from tasks.ledger.sql_tables import (
     STAGES,
     insert_ignore,
 )
+from tasks.ledger.version import SCHEMA_VERSION
 
 Origin = Literal["dft-vasp", "dft-gpaw", "table", "ml"]
 

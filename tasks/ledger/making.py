@@ -10,10 +10,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from structure.errors import CampaignError
-from tasks.campaign.handles import SCHEMA_VERSION
 from tasks.ledger.database import Place, is_settled
 from tasks.ledger.database_errors import AGAIN
 from tasks.ledger.sql_tables import FACTS, METADATA, insert_ignore
+from tasks.ledger.version import SCHEMA_VERSION
 
 HEADER = 100
 """Bytes at the beginning of every SQLite file."""

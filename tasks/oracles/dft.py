@@ -29,6 +29,7 @@ from structure.composition import formulas_of
 from structure.elements import ELEMENTS
 from structure.errors import ConfigError, Rejection
 from tasks.campaign.directory import Campaign
+from tasks.campaign.job_lock import JobsBusy, jobs_to_itself
 from tasks.campaign.library import (
     Placed,
     campaign_library,
@@ -41,7 +42,6 @@ from tasks.campaign.surroundings import of_others
 from tasks.dft_jobs.collect_round import collect
 from tasks.dft_jobs.contradictions import check_jobs
 from tasks.dft_jobs.emit import Emission, each_question_once
-from tasks.dft_jobs.job_lock import JobsBusy, jobs_to_itself
 from tasks.ledger.ledger import Label, Origin
 from tasks.ledger.reading import read_ledger
 from tasks.oracles import run_here

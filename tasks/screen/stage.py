@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator
 
-from models.properties.prediction import PropertyModel, load_property_model
+from models.properties.prediction import PropertyModel, load_property_model, predict
 from structure.composition import first_of_each, formulas_of, keys_of, reduce
 from structure.elements import INDEX
 from structure.errors import DataError
@@ -142,7 +142,7 @@ def screen_shard(
 def _predict(model: PropertyModel, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predict gaps and uncertainties in eV, a chunk of rows at a time."""
     chunks = [
-        model.predict(counts[start : start + CHUNK]) for start in range(0, len(counts), CHUNK)
+        predict(model, counts[start : start + CHUNK]) for start in range(0, len(counts), CHUNK)
     ]
     return np.concatenate([c.mean for c in chunks]), np.concatenate([c.sigma for c in chunks])
 

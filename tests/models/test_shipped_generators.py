@@ -1,19 +1,17 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-import models.pretrained
 from models.compositions.autoencoder import Autoencoder, decodable
 from models.compositions.generation_metrics import element_histogram
 from models.compositions.generator import load_generator
 from models.fitting.checkpoints import read_config
+from models.pretrained import shipped
 from structure.composition import counts_of, keys_of, reduce
 from structure.rules.validity import valid
 
-SHIPPED = Path(models.pretrained.__file__).parent
+SHIPPED = shipped("")
 DRAWS = 5_000
 
 

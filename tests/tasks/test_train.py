@@ -44,7 +44,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             metrics={"mae": 0.1},
         )
         save_model_folder(folder / name, {"x": np.full(3, i)}, config, "card")
-    monkeypatch.setattr(stage, "shipped_folder", lambda: folder)
+    monkeypatch.setattr(stage, "shipped", lambda name: folder / name)
     return folder
 
 

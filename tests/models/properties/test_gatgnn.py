@@ -7,9 +7,9 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-import models.pretrained
 from models.fitting.checkpoints import ModelConfig, arrays_of, save_model_folder
 from models.fitting.loop import seeded
+from models.pretrained import shipped
 from models.properties.atom_features import N_FEATURES, atom_features
 from models.properties.gatgnn import EnergySet, FormationEnergyModel, GatgnnConfig, fit_gatgnn
 from models.properties.gatgnn_network import Gatgnn
@@ -17,7 +17,7 @@ from structure.composition import counts_from, reduce
 from structure.crystals.graphs import GraphTable, crystal_graph
 from structure.errors import ModelError
 
-SHIPPED = Path(models.pretrained.__file__).parent / "gatgnn"
+SHIPPED = shipped("gatgnn")
 
 
 def rock_salt(a: str, b: str, length: float) -> Structure:

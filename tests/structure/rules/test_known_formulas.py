@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-import models.pretrained
+from models.pretrained import shipped
 from structure.composition import counts_of, keys_of
 from structure.errors import DataError, ModelError
 from structure.rules.known_formulas import (
@@ -85,7 +85,7 @@ def test_a_damaged_filter_is_refused(tmp_path: Path) -> None:
         load_filter(tmp_path / "nowhere")
 
 
-SHIPPED = Path(models.pretrained.__file__).parent / "known"
+SHIPPED = shipped("known")
 COMMON = (
     "KCl MgO ZnS NaCl SiO2 SrTiO3 CaCO3 BeF2 KAlF4 Na2LiAlF6 K2LiAlF6 CsMgCl3 KMgF3 KPF6 BaZrO3 "
     "LiF Al2O3 GaN Fe3O4 CsPbI3 Ca5P3O12F CuSO9H10 Cs2AgBiBr6"

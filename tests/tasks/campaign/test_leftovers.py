@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tasks.campaign.directory import Campaign
+from tasks.campaign.job_lock import jobs_to_itself
 from tasks.collect import collect_campaign
-from tasks.dft_jobs.job_lock import jobs_to_itself
-from tests.tasks.dft_jobs.test_job_lock import emit, jobs_of
+from tests.tasks.campaign.test_job_lock import emit, jobs_of
 
 HALF = ".tmp-0123abcd-"
 

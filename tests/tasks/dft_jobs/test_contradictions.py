@@ -17,7 +17,7 @@ from tasks.collect import collect_campaign
 from tasks.dft_jobs.contradictions import check_jobs
 from tasks.dft_jobs.emit import Emission
 from tasks.ledger.ledger import Ledger
-from tests.tasks.dft_jobs.test_job_lock import jobs_of
+from tests.tasks.campaign.test_job_lock import jobs_of
 from tests.tasks.dft_world import cluster, job_places
 
 

@@ -16,7 +16,7 @@ from tasks.campaign.directory import Campaign
 from tasks.collect import collect_campaign
 from tasks.dft_jobs.quarantine import set_aside
 from tasks.ledger.ledger import Ledger
-from tests.tasks.dft_jobs.test_job_lock import emit, in_ledger, jobs_of, on_disk
+from tests.tasks.campaign.test_job_lock import emit, in_ledger, jobs_of, on_disk
 
 FOREIGN = Rejection("foreign", "is no job of this campaign")
 

@@ -14,6 +14,7 @@ from ase.spacegroup import crystal
 from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 
+from models.pretrained import shipped
 from structure.composition import counts_of, keys_of, parse_formulas
 from structure.errors import ConfigError, DataError
 from structure.rules.dataset_rules import Rule
@@ -451,7 +452,7 @@ def test_known_compounds_are_labelled_by_the_shipped_oracle_where_the_configurat
         known = np.load(output.known.open_in(campaign.root))
     assert len(set(columns["formula"])) == 50
     assert set(columns["origin"]) == {"ml"}
-    oracle = json.loads((embedded.shipped("oracle") / "config.json").read_text())
+    oracle = json.loads((shipped("oracle") / "config.json").read_text())
     assert set(columns["source"]) == {oracle["sha256"]}
     assert (columns["band_gap_eV"] >= 0).all()
     assert {"KCl", "MgO", "ZnS"} <= set(pool)

@@ -17,9 +17,9 @@ from dft_inputs.job.prepare import prepare_job
 from dft_inputs.recipes.shipped import GPAW
 from structure.errors import CampaignError
 from tasks.campaign.directory import Campaign
+from tasks.campaign.job_lock import jobs_to_itself
 from tasks.collect import CollectConfig, Collected, collect_campaign
 from tasks.dft_jobs.emit import Emission
-from tasks.dft_jobs.job_lock import jobs_to_itself
 from tasks.handoff import HandoffConfig, hand_off
 from tasks.ledger.ledger import Ledger
 from tests.dft_inputs.cells import rocksalt
@@ -121,8 +121,8 @@ def test_a_collect_that_waits_for_a_hand_off_sees_all_of_it(tmp_path, monkeypatc
 
 
 def test_a_hand_off_waits_for_a_collect_and_says_so(tmp_path, monkeypatch, caplog):
-    caplog.set_level("INFO", logger="tasks.dft_jobs.job_lock")
-    monkeypatch.setattr("tasks.dft_jobs.job_lock.TELL_S", 0.02)
+    caplog.set_level("INFO", logger="tasks.campaign.job_lock")
+    monkeypatch.setattr("tasks.campaign.job_lock.TELL_S", 0.02)
     inside = threading.Event()
 
     def hold() -> None:
