@@ -12,20 +12,17 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from models.pretrained import shipped
 from structure.composition import formulas_of, keys_of
 from structure.errors import ConfigError, DataError, Rejection
 from structure.files import replacing, write_json
-from structure.records import Settings
 from structure.rules.dataset_rules import (
     LabelledRows,
     LowestEnergyPerFormula,
-    NoSingleElements,
     Rule,
 )
 from structure.rules.known_formulas import build_known_filter as build_known_filter
@@ -35,63 +32,15 @@ from tasks.campaign.handles import Handle, handle_for, write_table
 from tasks.campaign.outputs import Ingested
 from tasks.campaign.series import Earlier, earlier_campaigns
 from tasks.campaign.stage import stage
-from tasks.ingest.embedded import EmbeddedConfig, embedded_labels, embedded_templates
-from tasks.ingest.sources import Refused, SourceConfig, SourceRows, read_rows
+from tasks.ingest.config import IngestConfig, InitialConfig
+from tasks.ingest.embedded import embedded_labels, embedded_templates
+from tasks.ingest.sources import Refused, SourceRows, read_rows
 from tasks.ledger.ledger import Label, Origin
 
 if TYPE_CHECKING:
     from structure.templates.library import TemplateLibrary
 
 logger = logging.getLogger(__name__)
-
-
-class InitialConfig(Settings):
-    """Which labelled compounds the search starts from.
-
-    Attributes
-    ----------
-    count : int
-        How many, for ``rule: random``. AGD's Exp3 starts from 300, Exp2 from 1,000 (sec. 3.3).
-    rule : {"random", "all"}
-    maximum_eV : float or None
-        Only from compounds with gaps below it: 3.0 in AGD's Exp4 (sec. 3.3).
-    """
-
-    count: int = Field(default=300, ge=1)
-    rule: Literal["random", "all"] = "random"
-    maximum_eV: float | None = None
-
-
-class IngestConfig(Settings):
-    """What a campaign starts from.
-
-    Attributes
-    ----------
-    sources : tuple of SourceConfig
-        Empty: the embedded data.
-    rules : tuple of Rule
-        Applied in order to the labelled compounds (`structure.rules.dataset_rules`). Whatever they
-        are, each formula is used once.
-    initial : InitialConfig
-    embedded : EmbeddedConfig
-        What fills the roles that no source has.
-    earlier : tuple of str
-        Earlier campaigns, as paths relative to this one's directory: what their finished
-        calculations labelled joins the initial labels, and compounds they gave jobs are known.
-    """
-
-    sources: tuple[SourceConfig, ...] = ()
-    rules: tuple[Rule, ...] = (LowestEnergyPerFormula(), NoSingleElements())
-    initial: InitialConfig = InitialConfig()
-    embedded: EmbeddedConfig = EmbeddedConfig()
-    earlier: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _distinct_names(self) -> IngestConfig:
-        repeated = [n for n, times in Counter(s.name for s in self.sources).items() if times > 1]
-        if repeated:
-            raise ValueError(f"two sources are named {repeated[0]!r}; set 'name'")
-        return self
 
 
 class _Pool(NamedTuple):
