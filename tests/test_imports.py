@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,10 @@ SHARED_WORDS = {"structure.errors", "structure.files", "structure.records"}
 LONGEST_MODULE = 400
 LONGEST_RUNNER = 620
 """The runner goes to clusters as one file on the standard library: it cannot be split."""
+
+
+MEDIAN_MODULE = 160
+MOST_IN_A_ROOM = 14
 
 
 def modules(package: str) -> list[Path]:
@@ -107,6 +112,22 @@ def test_no_module_is_longer_than_the_limit():
     runner = {p: n for p, n in long.items() if (p.parent.name, p.name) == ("cluster", "runner.py")}
     assert set(long) == set(runner)
     assert all(n <= LONGEST_RUNNER for n in runner.values())
+
+
+def test_half_of_all_modules_are_short():
+    lengths = [
+        len(p.read_text().splitlines())
+        for package in PACKAGES
+        for p in modules(package)
+        if p.name != "__init__.py"
+    ]
+    assert statistics.median(lengths) <= MEDIAN_MODULE
+
+
+def test_no_room_has_more_modules_than_a_person_reads_at_once():
+    rooms = {p.parent for package in PACKAGES for p in modules(package)}
+    held = {room: sum(1 for p in room.glob("*.py") if p.name != "__init__.py") for room in rooms}
+    assert {room: n for room, n in held.items() if n > MOST_IN_A_ROOM} == {}
 
 
 def test_every_module_says_which_step_it_serves():
