@@ -35,9 +35,10 @@ from models.search.latent_pool import PoolShares, propose
 from models.search.latent_search import BATCH, KAPPA_AGD_BEST
 from models.search.surrogate_inputs import StandardDescriptors
 from structure.composition import first_of_each, keys_of, parse_formulas, reduce
+from structure.properties.gap_window import band_gaps
 from structure.rules.validity import valid
 from tasks.campaign.directory import Campaign
-from tasks.campaign.handles import Window, write_table
+from tasks.campaign.handles import write_table
 from tasks.campaign.outputs import Ingested, Trained
 from tasks.explore.stage import ExploreConfig, explore
 from tasks.explore.state import Rows
@@ -94,7 +95,7 @@ def searched(config: ExploreConfig) -> Callable[[World, int], Found]:
             explored = campaign.run(
                 explore,
                 spent,
-                Window(),
+                band_gaps(),
                 Ingested(initial=table, known=table, templates=table, manifest=table),
                 Trained(models={}),
                 oracle=MLOracle(world.oracle, "benchmark"),

@@ -25,8 +25,9 @@ from models.compositions.generator import load_generator
 from models.pretrained import shipped
 from models.properties.boosting import BoostingModel
 from structure.composition import formulas_of, reduce
+from structure.properties.gap_window import band_gaps
 from tasks.campaign.directory import Campaign
-from tasks.campaign.handles import ModelHandle, Window, read_table, write_table
+from tasks.campaign.handles import ModelHandle, read_table, write_table
 from tasks.campaign.outputs import Explored, Ingested, Sampled, ScreenedShard
 from tasks.ingest.stage import IngestConfig, ingest
 from tasks.screen.stage import ScreenConfig, merge_screened, screen_shard
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("--minimum-gap", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    window, config = Window(minimum_eV=options.minimum_gap), ScreenConfig()
+    window, config = band_gaps(minimum_eV=options.minimum_gap), ScreenConfig()
     with (
         tempfile.TemporaryDirectory() as folder,
         Campaign(Path(folder) / "c", {}, options.seed) as campaign,

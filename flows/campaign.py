@@ -58,7 +58,7 @@ def agd(
         with opened(plan, hours) as open_campaign:
             run = AsTasks(open_campaign, stage_runs(plan.config))
             run_campaign(open_campaign, plan.config, run)
-            publish(open_campaign, plan.config.name, plan.config.window, run.results)
+            publish(open_campaign, plan.config.name, plan.config.targets, run.results)
     except BudgetUsed as stop:
         return Completed(message=stop.what)
     return Completed(message=f"the report is {plan.root / 'report' / 'index.html'}")

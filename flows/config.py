@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, RootModel, ValidationError, model_validator
 
 from structure.errors import ConfigError
+from structure.properties.gap_window import Window
+from structure.properties.target import Targets
 from structure.records import Settings
-from tasks.campaign.handles import Window
 from tasks.explore.stage import ExploreConfig
 from tasks.filter import FilterConfig
 from tasks.handoff import HandoffConfig
@@ -40,8 +41,9 @@ class CampaignConfig(Settings):
         Lower case letters, digits and dashes; also the default directory under ``campaigns/``.
     seed : int
         The one seed; every stage part draws from a generator derived from it.
-    window : Window
-        The band gaps wanted.
+    targets : Targets
+        What is sought, e.g. ``[{property: band_gap, minimum: 5.0}]``; ``window: {minimum_eV: 5.0}``
+        is short for this one.
     ledger : str or None
         SQLAlchemy URL of a database for the ledger: PostgreSQL, in which each campaign has a schema
         of its own, or an SQLite file, which serves one campaign; ``${NAME}`` stands for an
@@ -52,7 +54,7 @@ class CampaignConfig(Settings):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     seed: int = Field(default=0, ge=0)
-    window: Window = Window()
+    targets: Targets = Targets()
     ledger: str | None = None
     ingest: IngestConfig = IngestConfig()
     train: TrainConfig = TrainConfig()
@@ -63,6 +65,26 @@ class CampaignConfig(Settings):
     filter: FilterConfig = FilterConfig()
     handoff: HandoffConfig = HandoffConfig()
     report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_short(cls, document: Any) -> Any:
+        """Take ``window`` for what it is short for."""
+        if not isinstance(document, Mapping) or "window" not in document:
+            return document
+        if "targets" in document:
+            raise ValueError("give either 'targets' or 'window', which is short for one of them")
+        try:
+            window = Window.model_validate(document["window"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(_complaint({**first, "loc": ("window", *first["loc"])})) from error
+        rest = {key: value for key, value in document.items() if key != "window"}
+        return rest | {"targets": window.targets()}
+
+
+SHORTHANDS: dict[str, type[BaseModel]] = {"window": Window}
+"""Settings that stand for others, with what they hold."""
 
 
 def shipped_configs() -> list[str]:
@@ -176,9 +198,10 @@ def parse_overrides(settings: Iterable[str]) -> dict[str, Any]:
 
 def valid_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Yield every dotted key of a config model, sections included."""
-    for name, field in model.model_fields.items():
+    sections = {name: _section(field.annotation) for name, field in model.model_fields.items()}
+    for name, section in {**sections, **({} if prefix else SHORTHANDS)}.items():
         yield prefix + name
-        if (section := _section(field.annotation)) is not None:
+        if section is not None:
             yield from valid_keys(section, f"{prefix}{name}.")
 
 
@@ -200,6 +223,8 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _section(annotation: Any) -> type[BaseModel] | None:
     """Return a setting's model if it has settings of its own, or is a list of such."""
+    if isinstance(annotation, type) and issubclass(annotation, RootModel):
+        annotation = annotation.model_fields["root"].annotation
     if get_origin(annotation) is tuple:
         annotation = get_args(annotation)[0]
     nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
@@ -212,6 +237,8 @@ def _keys(document: Mapping[str, Any], model: type[BaseModel], prefix: str = "")
         yield f"{prefix}{name}"
         field = model.model_fields.get(str(name))
         section = _section(field.annotation) if field is not None else None
+        if field is None and not prefix:
+            section = SHORTHANDS.get(str(name))
         if section is not None:
             for item in value if isinstance(value, list) else [value]:
                 if isinstance(item, Mapping):

@@ -82,27 +82,27 @@ def run_campaign(campaign: Campaign, config: CampaignConfig, run: Run) -> Report
     config : CampaignConfig
     run : Run
     """
-    c, window = config, config.window
+    c, targets = config, config.targets
     if campaign.ledger.fact("finished") is None:
         check_ready(c.explore.oracle)
     if campaign.ledger.finished("ingest", "all") is None:
         take_in(campaign.root)
     ingested = run(ingest, c.ingest)
     trained = run(train, c.train)
-    explored = run(explore, c.explore, window, ingested, trained)
+    explored = run(explore, c.explore, targets, ingested, trained)
     screening = run(refit_screening, c.train, ingested, explored.visited)
 
     shards = []
     for shard in range(c.sample.shards):
         drawn = run(sample_shard, c.sample, trained, shard)
-        shards.append(run(screen_shard, c.screen, window, ingested, drawn, screening, shard))
-    screened = run(merge_screened, c.screen, window, shards, ingested, explored, screening)
+        shards.append(run(screen_shard, c.screen, targets, ingested, drawn, screening, shard))
+    screened = run(merge_screened, c.screen, targets, shards, ingested, explored, screening)
 
     templated = run(assign_templates, c.template, ingested, screened)
     filtered = run(filter_by_energy, c.filter, templated, trained)
     handed_off = run(hand_off, c.handoff, filtered, trained)
     upstream = (ingested, trained, explored, screened, templated, filtered, handed_off)
-    reported = run(write_report, c.report, window, *upstream, c.name)
+    reported = run(write_report, c.report, targets, *upstream, c.name)
     campaign.ledger.set_fact("finished", reported.page.sha256)
     return reported
 

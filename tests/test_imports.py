@@ -25,8 +25,13 @@ MAY_IMPORT = {
 SHARED_ROOMS = {"ledger", "campaign", "dft_jobs", "oracles"}
 """Rooms of tasks/ that are no stage; each may import the ones before it in this order."""
 
-SHARED_WORDS = {"structure.errors", "structure.files", "structure.records"}
-"""Errors, safe writing and settings are the vocabulary of every package, flows included."""
+SHARED_WORDS = {
+    "structure.errors",
+    "structure.files",
+    "structure.records",
+    "structure.properties",
+}
+"""Errors, safe writing, settings and what is sought: the words of every package, flows too."""
 
 LONGEST_MODULE = 400
 LONGEST_RUNNER = 620

@@ -18,8 +18,8 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from structure.properties.target import Targets
 from tasks.campaign.directory import PRODUCT_VERSION, Campaign
-from tasks.campaign.handles import Window
 from tasks.report.contents import Contents, gather
 from tasks.report.figures import funnel
 
@@ -54,7 +54,7 @@ class Progress:
         update_progress_artifact(self._id, progress=percent, description=description)
 
 
-def publish(campaign: Campaign, name: str, window: Window, results: Mapping[str, Any]) -> None:
+def publish(campaign: Campaign, name: str, targets: Targets, results: Mapping[str, Any]) -> None:
     """Create the artifacts of a finished campaign.
 
     Parameters
@@ -62,7 +62,7 @@ def publish(campaign: Campaign, name: str, window: Window, results: Mapping[str,
     campaign : Campaign
     name : str
         Of the campaign.
-    window : Window
+    targets : Targets
     results : mapping of str to object
         Output of each stage by the name of its function.
     """
@@ -70,7 +70,7 @@ def publish(campaign: Campaign, name: str, window: Window, results: Mapping[str,
         campaign,
         name,
         PRODUCT_VERSION,
-        window,
+        targets,
         results["ingest"],
         results["train"],
         results["explore"],

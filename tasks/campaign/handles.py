@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from structure.composition import N_ELEMENTS
 from structure.errors import CampaignError, DataError
 from structure.files import replacing, sha256_of
-from structure.records import Record, Settings
+from structure.records import Record
 from tasks.ledger.version import SCHEMA_VERSION
 
 
@@ -54,43 +53,6 @@ class Handle(Record):
         if sha256_of(path) != self.sha256:
             raise CampaignError("a file this campaign made was changed", where=path, fix=fix)
         return path
-
-
-class Window(Settings):
-    """The band gaps a campaign is after.
-
-    Attributes
-    ----------
-    minimum_eV : float
-    maximum_eV : float or None
-        None leaves the window open: the wider the gap the better.
-    """
-
-    minimum_eV: float = Field(default=5.0, allow_inf_nan=False)
-    maximum_eV: float | None = Field(default=None, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Window:
-        if self.minimum_eV < 0:
-            raise ValueError("minimum_eV is below zero")
-        if self.maximum_eV is not None and self.maximum_eV <= self.minimum_eV:
-            raise ValueError("maximum_eV must lie above minimum_eV")
-        return self
-
-    def contains(self, gaps: np.ndarray) -> np.ndarray:
-        """Return which gaps, in eV, lie inside; shape of `gaps`, bool."""
-        inside = gaps >= self.minimum_eV
-        return inside if self.maximum_eV is None else inside & (gaps <= self.maximum_eV)
-
-    def utility(self, gaps: np.ndarray) -> np.ndarray:
-        """Return what the search maximises, in eV: the gap, or how near the window's centre it is.
-
-        An open window is served by the gap itself, as in the paper's search for wide gaps. For a
-        closed one (chosen) it is minus the distance from the centre.
-        """
-        if self.maximum_eV is None:
-            return np.asarray(gaps, dtype=np.float64)
-        return -np.abs(gaps - 0.5 * (self.minimum_eV + self.maximum_eV))
 
 
 class ModelHandle(Record):

@@ -13,8 +13,8 @@ import numpy as np
 
 from models.search.latent_pool import SOURCES, Pool, propose
 from structure.composition import keys_of, reduce
+from structure.properties.target import Target
 from structure.records import Record
-from tasks.campaign.handles import Window
 from tasks.explore.state import Rows, SearchState, Setting, Status
 from tasks.oracles.oracle import Answer, Asked
 
@@ -133,8 +133,8 @@ def ask(setting: Setting, state: SearchState, rows: Rows, number: int) -> None:
     if pending.any():
         known = _known_of(setting, state, rows.where(pending), number)
         answer = setting.oracle.label(rows.counts[pending], known)
-        _write(rows, np.flatnonzero(pending), answer, setting.window)
-    _fill_merged(rows, state, setting.window)
+        _write(rows, np.flatnonzero(pending), answer, setting.targets.first)
+    _fill_merged(rows, state, setting.targets.first)
 
 
 def _known_of(setting: Setting, state: SearchState, rows: Rows, number: int) -> Asked | None:
@@ -142,7 +142,7 @@ def _known_of(setting: Setting, state: SearchState, rows: Rows, number: int) -> 
     if not setting.oracle.later:
         return None
     mean, sigma = state.search.predict(state.see(rows.latents, rows.counts))
-    quantity: Literal["gap", "utility"] = "gap" if setting.window.maximum_eV is None else "utility"
+    quantity: Literal["gap", "utility"] = "gap" if setting.targets.first.way == "up" else "utility"
     return Asked(number, quantity, mean, sigma, tuple(SOURCES[i] for i in rows.sources))
 
 
@@ -151,7 +151,7 @@ def arrivals(setting: Setting, state: SearchState) -> Rows | None:
     rows = state.in_flight()
     if rows is None:
         return None
-    _write(rows, np.arange(len(rows)), setting.oracle.label(rows.counts), setting.window)
+    _write(rows, np.arange(len(rows)), setting.oracle.label(rows.counts), setting.targets.first)
     ready = np.array([status != "pending" for status in rows.statuses], dtype=bool)
     return rows.where(ready) if ready.any() else None
 
@@ -167,16 +167,16 @@ def _blank_rows(
     return Rows(sources, own, reasons, latents, decoded.counts[within], gaps, sigmas, utilities)
 
 
-def _write(rows: Rows, where: np.ndarray, answer: Answer, window: Window) -> None:
+def _write(rows: Rows, where: np.ndarray, answer: Answer, target: Target) -> None:
     """Write an oracle's answer into the rows it was asked for."""
     rows.gaps[where], rows.sigmas[where] = answer.values, answer.sigmas
-    rows.utilities[where] = window.utility(answer.values)
+    rows.utilities[where] = target.utility(answer.values)
     for i, known, refusal in zip(where, answer.known, answer.refusals, strict=True):
         rows.statuses[i] = "labelled" if known else ("refused" if refusal else "pending")
         rows.reasons[i] = f"{refusal.code}: {refusal.sentence}" if refusal and not known else ""
 
 
-def _fill_merged(rows: Rows, state: SearchState, window: Window) -> None:
+def _fill_merged(rows: Rows, state: SearchState, target: Target) -> None:
     """Give a suggestion that decodes to a labelled composition that composition's label."""
     known = dict(state.gap_of)
     for key, status, gap, sigma in zip(
@@ -187,7 +187,7 @@ def _fill_merged(rows: Rows, state: SearchState, window: Window) -> None:
     for i, key in enumerate(keys_of(rows.counts).tolist()):
         if rows.statuses[i] == "merged" and key in known:
             rows.gaps[i], rows.sigmas[i] = known[key]
-            rows.utilities[i] = window.utility(rows.gaps[i : i + 1])[0]
+            rows.utilities[i] = target.utility(rows.gaps[i : i + 1])[0]
 
 
 def _tallies(

@@ -23,8 +23,9 @@ import numpy as np
 
 from structure.composition import formulas_of
 from structure.errors import ConfigError
+from structure.properties.target import Targets
 from tasks.campaign.directory import Campaign
-from tasks.campaign.handles import Handle, Window, write_table
+from tasks.campaign.handles import Handle, write_table
 from tasks.campaign.outputs import Explored, Ingested, Trained
 from tasks.campaign.stage import stage
 from tasks.explore.config import ExploreConfig
@@ -80,7 +81,7 @@ class Progress:
 def explore(
     campaign: Campaign,
     config: ExploreConfig,
-    window: Window,
+    targets: Targets,
     ingested: Ingested,
     trained: Trained,
     *,
@@ -98,8 +99,8 @@ def explore(
     ----------
     campaign : Campaign
     config : ExploreConfig
-    window : Window
-        Its utility is what the search maximises.
+    targets : Targets
+        The utility of the first is what the search maximises.
     ingested, trained
         Initial labels, and the weights by name: ``autoencoder`` and the oracle's.
     oracle : Oracle, optional
@@ -117,7 +118,7 @@ def explore(
     setting = Setting(
         campaign,
         config,
-        window,
+        targets,
         space or _autoencoder(campaign, trained),
         oracle or oracle_for(campaign, config.oracle, trained.models),
     )

@@ -18,8 +18,9 @@ from models.search.latent_search import LatentSearch
 from models.search.surrogate_inputs import StandardDescriptors
 from structure.composition import N_ELEMENTS, formulas_of, keys_of
 from structure.errors import DataError
+from structure.properties.target import Targets
 from tasks.campaign.directory import Campaign
-from tasks.campaign.handles import Handle, Window, read_table
+from tasks.campaign.handles import Handle, read_table
 from tasks.explore.config import ExploreConfig
 from tasks.oracles.oracle import PROPERTY, Oracle
 
@@ -61,7 +62,7 @@ class Setting:
 
     campaign: Campaign
     config: ExploreConfig
-    window: Window
+    targets: Targets
     space: LatentSpace
     oracle: Oracle
 
@@ -211,7 +212,7 @@ class SearchState:
         DataError
             If none of them can be encoded.
         """
-        config, space, window = setting.config, setting.space, setting.window
+        config, space, target = setting.config, setting.space, setting.targets.first
         columns, counts = read_table(setting.campaign.root, initial)
         gaps = columns.get(PROPERTY)
         if counts is None or gaps is None:
@@ -228,7 +229,7 @@ class SearchState:
                 fix="Give labelled compounds of the autoencoder's elements, at most 20 of each.",
             )
         rng = setting.campaign.generator(STAGE, "initial")
-        utilities = window.utility(gaps[accepted])
+        utilities = target.utility(gaps[accepted])
         chosen = np.flatnonzero(accepted)[_start_points(utilities, config.initial_at_most, rng)]
         state = cls(config, space, counts[chosen])
         state.dropped = int((~accepted).sum())
@@ -237,7 +238,7 @@ class SearchState:
         state.gap_of.update(zip(keys, ((float(g), np.nan) for g in gaps), strict=True))
         latents = space.encode(counts[chosen]).astype(np.float32)
         inputs = state.see(latents, counts[chosen])
-        state._add(latents, inputs, window.utility(gaps[chosen]))
+        state._add(latents, inputs, target.utility(gaps[chosen]))
         logger.info("explore: starts from %d labels", len(chosen))
         return state
 

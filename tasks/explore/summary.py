@@ -75,7 +75,7 @@ def write_summary(
         "iterations": len(done),
         "oracle_calls": state.calls,
         "labels": len(gaps),
-        "in_window": int(setting.window.contains(gaps).sum()),
+        "in_window": int(setting.targets.first.contains(gaps).sum()),
         "statuses": {s: int((statuses == s).sum()) for s in sorted(set(rows.statuses))},
         "best_gap_eV": state.best[1] if len(gaps) else None,
         "trace_best_gap_eV": [gap for _, gap in state.trace],

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from structure.properties.target import Targets
 from structure.rules.known_formulas import SHIPPED_FROM
 from tasks.campaign.directory import Campaign
-from tasks.campaign.handles import Handle, Window, read_table
+from tasks.campaign.handles import Handle, read_table
 from tasks.campaign.outputs import (
     Explored,
     Filtered,
@@ -50,7 +51,7 @@ class Contents:
     name: str
     seed: int
     product: str
-    window: Window
+    targets: Targets
     initial: Table
     visited: Table
     search: dict[str, Any]
@@ -155,7 +156,7 @@ def gather(
     campaign: Campaign,
     name: str,
     product: str,
-    window: Window,
+    targets: Targets,
     ingested: Ingested,
     trained: Trained,
     explored: Explored,
@@ -177,7 +178,7 @@ def gather(
         name=name,
         seed=campaign.seed,
         product=product,
-        window=window,
+        targets=targets,
         initial=_table(campaign, ingested.initial),
         visited=_table(campaign, explored.visited),
         search=_json(campaign, explored.summary),

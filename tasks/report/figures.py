@@ -5,11 +5,12 @@ In: plain arrays. Out: one ``<svg>`` element a figure; equal input gives equal t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from structure.figure import GRID, INK, QUIET, axes_of, svg_text
+from structure.properties.target import Target
 
 COLOURS = {
     "matgan": "#2f6fb0",
@@ -66,47 +67,52 @@ def funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]]) -> str:
     return svg_text(figure, "Funnel of the campaign")
 
 
-def gap_distributions(
-    sets: Sequence[tuple[str, np.ndarray, str]], window: tuple[float, float | None]
-) -> str:
-    """Draw band gap histograms, each normalised to its own size, one above the other.
+SHADE = {"color": "#f4d35e", "alpha": 0.22, "lw": 0}
+"""How the target window is drawn."""
+
+
+def distributions(sets: Sequence[tuple[str, np.ndarray, str]], target: Target) -> str:
+    """Draw histograms of a property, each normalised to its own size, one above the other.
 
     Parameters
     ----------
-    sets : sequence of (name, gaps in eV of shape (n,), colour)
-    window : (float, float or None)
-        The target window, eV; shaded.
+    sets : sequence of (name, values of shape (n,), colour)
+    target : Target
+        Its window is shaded.
     """
+    sought = target.sought
     shown = [(n, g[np.isfinite(g)], c) for n, g, c in sets]
     shown = [(n, g, c) for n, g, c in shown if len(g)]
     figure, axes = axes_of(8.6, 0.85 * max(len(shown), 1) + 0.7)
-    top = max([float(g.max()) for _, g, _ in shown] + [window[0] + 1.0])
-    edges = np.linspace(0, np.ceil(top), 61)
-    for row, (name, gaps, colour) in enumerate(reversed(shown)):
-        heights, _ = np.histogram(np.clip(gaps, 0, None), edges)
+    ends = [end for end in target.window if np.isfinite(end)]
+    top = max([float(g.max()) for _, g, _ in shown] + [e + 4 * sought.tolerance for e in ends])
+    low = min([float(g.min()) for _, g, _ in shown] + [e - 4 * sought.tolerance for e in ends])
+    low = sought.lowest if np.isfinite(sought.lowest) else float(np.floor(low))
+    edges = np.linspace(low, max(np.ceil(top), low + 1.0), 61)
+    for row, (name, values, colour) in enumerate(reversed(shown)):
+        heights, _ = np.histogram(np.clip(values, low, None), edges)
         scaled = 0.85 * heights / max(heights.max(), 1)
         axes.fill_between(
             edges[:-1], row, row + scaled, step="post", color=colour, alpha=0.85, lw=0
         )
-        caption = f"{name}\nn = {len(gaps):,}, median {np.median(gaps):.2f} eV"
+        caption = f"{name}\nn = {len(values):,}, median {sought.amount(float(np.median(values)))}"
         axes.text(1.01, row + 0.4, caption, va="center", fontsize=8.5, color=INK,
                   transform=axes.get_yaxis_transform())  # fmt: skip
-    axes.axvspan(
-        window[0], edges[-1] if window[1] is None else window[1], color="#f4d35e", alpha=0.22, lw=0
-    )
+    _shade(axes.axvspan, target, (edges[0], edges[-1]))
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlim(0, edges[-1])
-    axes.set_xlabel("band gap / eV (the target window is shaded)", fontsize=9)
-    return svg_text(figure, "Band gap distributions")
+    axes.set_xlim(edges[0], edges[-1])
+    shaded = " (the target window is shaded)" if target.has_window else ""
+    axes.set_xlabel(f"{sought.axis}{shaded}", fontsize=9)
+    return svg_text(figure, f"Distributions of the {sought.words}")
 
 
 def search_trace(
     calls: np.ndarray,
-    gaps: np.ndarray,
+    values: np.ndarray,
     sources: np.ndarray,
     initial_best: float,
-    window: tuple[float, float | None],
+    target: Target,
 ) -> str:
     """Draw every label the search asked for, and the best so far.
 
@@ -114,49 +120,53 @@ def search_trace(
     ----------
     calls : ndarray of int, shape (n,)
         Number of the oracle call.
-    gaps : ndarray of float, shape (n,)
-        Label, eV.
+    values : ndarray of float, shape (n,)
+        Label, in the property's unit.
     sources : ndarray of str, shape (n,)
         Where each suggestion came from.
     initial_best : float
-        Widest gap among the initial labels, eV.
-    window : (float, float or None)
+        Best value among the initial labels.
+    target : Target
     """
+    sought = target.sought
     figure, axes = axes_of(8.6, 3.4)
-    if window[1] is not None:
-        axes.axhspan(window[0], window[1], color="#f4d35e", alpha=0.22, lw=0)
-    else:
-        axes.axhspan(
-            window[0],
-            max(float(gaps.max(initial=0)), window[0]) + 0.5,
-            color="#f4d35e",
-            alpha=0.22,
-            lw=0,
-        )
+    margin = 2 * sought.tolerance
+    ends = [end for end in target.window if np.isfinite(end)]
+    reach = [*values.tolist(), *ends] or [0.0]
+    _shade(axes.axhspan, target, (min(reach) - margin, max(reach) + margin))
     for source in sorted(set(sources.tolist())):
         chosen = sources == source
         axes.scatter(
             calls[chosen],
-            gaps[chosen],
+            values[chosen],
             s=9,
             color=COLOURS.get(source, QUIET),
             label=source,
             alpha=0.75,
             lw=0,
         )
-    if window[1] is None and len(gaps):
-        best = np.maximum.accumulate(np.maximum(gaps, initial_best))
-        axes.step(calls, best, where="post", color=INK, lw=1.4, label="widest so far")
-        axes.axhline(initial_best, color=QUIET, lw=0.9, ls=":", label="widest initial label")
+    if target.way != "centre" and len(values):
+        up = target.way == "up"
+        best, word = (np.maximum, sought.most) if up else (np.minimum, sought.least)
+        so_far = best.accumulate(best(values, initial_best))
+        axes.step(calls, so_far, where="post", color=INK, lw=1.4, label=f"{word} so far")
+        axes.axhline(initial_best, color=QUIET, lw=0.9, ls=":", label=f"{word} initial label")
     axes.set_xlabel("oracle call", fontsize=9)
-    axes.set_ylabel("band gap label / eV", fontsize=9)
+    axes.set_ylabel(f"label: {sought.axis}", fontsize=9)
     axes.grid(axis="y", color=GRID, lw=0.7)
     axes.set_axisbelow(True)
-    if len(gaps):
+    if len(values):
         axes.legend(
             fontsize=8, frameon=False, ncols=6, loc="upper center", bbox_to_anchor=(0.5, 1.16)
         )
     return svg_text(figure, "Search trace")
+
+
+def _shade(span: Callable[..., object], target: Target, ends: tuple[float, float]) -> None:
+    """Shade the window of a target, whose open ends reach the edge."""
+    if target.has_window:
+        low, high = target.window
+        span(max(low, ends[0]), min(high, ends[1]), **SHADE)
 
 
 def composition_map(groups: Sequence[tuple[str, np.ndarray, str, str, float]]) -> str:

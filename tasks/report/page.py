@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from structure.properties.target import Target
 from structure.templates.substitution import FAR_EMD
 from tasks.report import figures, search_words
 from tasks.report.composition_map import tsne_points
@@ -32,14 +33,14 @@ def render(contents: Contents, config: ReportConfig, seed: int) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["subscript"] = _subscript
-    window = contents.window
     return environment.from_string(source).render(
         c=contents,
         closed_at=contents.closed_at,
         tiles=_tiles(contents),
         rows=_rows(contents, config.candidates),
         figure=_figures(contents, config, seed),
-        window_text=_window_text(window.minimum_eV, window.maximum_eV),
+        target=contents.targets.first,
+        sought=contents.targets.first.sought,
         search_text=search_words.paragraph(contents.search),
         search_rows=search_words.source_rows(contents.search),
         far=int((contents.survivors["emd"] > FAR_EMD).sum()) if len(contents.survivors) else 0,
@@ -61,10 +62,6 @@ def _tiles(contents: Contents) -> list[tuple[str, int]]:
     ]
 
 
-def _window_text(low: float, high: float | None) -> str:
-    return f"{low:g} eV and wider" if high is None else f"{low:g} to {high:g} eV"
-
-
 def _subscript(formula: str) -> Any:
     """Set the numbers of a formula as subscripts."""
     import re
@@ -76,27 +73,34 @@ def _subscript(formula: str) -> Any:
 
 def _figures(contents: Contents, config: ReportConfig, seed: int) -> dict[str, str]:
     colours = figures.COLOURS
-    window = (contents.window.minimum_eV, contents.window.maximum_eV)
+    target = contents.targets.first
     labelled = contents.labelled
-    initial = contents.initial["band_gap_eV"].astype(float)
-    found = contents.visited["band_gap_eV"][labelled].astype(float)
+    column = target.sought.column
+    initial = contents.initial[column].astype(float)
+    found = contents.visited[column][labelled].astype(float)
+    candidates = _values(contents.candidates, column)
+    survivors = _values(contents.survivors, column)
     drawn = {
         "funnel": figures.funnel(contents.steps),
-        "gaps": figures.gap_distributions(
+        "distributions": figures.distributions(
             [
                 ("initial labels", initial, colours["initial"]),
                 ("labels the search asked for", found, colours["search"]),
-                ("candidates in the window", _gaps(contents.candidates), colours["matgan"]),
-                ("survivors", _gaps(contents.survivors), colours["offspring"]),
+                (
+                    "candidates in the window",
+                    candidates,
+                    colours["matgan"],
+                ),
+                ("survivors", survivors, colours["offspring"]),
             ],
-            window,
+            target,
         ),
         "trace": figures.search_trace(
             np.arange(1, len(found) + 1),
             found,
             contents.visited["source"][labelled].astype(str),
-            float(np.nanmax(initial)) if len(initial) else 0.0,
-            window,
+            _best(initial, target),
+            target,
         ),
     }
     if config.map_points:
@@ -119,8 +123,14 @@ def _figures(contents: Contents, config: ReportConfig, seed: int) -> dict[str, s
     return drawn
 
 
-def _gaps(table: Any) -> np.ndarray:
-    return table["band_gap_eV"].astype(float) if len(table) else np.zeros(0)
+def _values(table: Any, column: str) -> np.ndarray:
+    return table[column].astype(float) if len(table) else np.zeros(0)
+
+
+def _best(values: np.ndarray, target: Target) -> float:
+    """Return the value that the target likes best; 0 where there is none."""
+    known = values[np.isfinite(values)]
+    return float(known[np.argmax(target.utility(known))]) if len(known) else 0.0
 
 
 def _rows(contents: Contents, limit: int) -> list[dict[str, Any]]:
@@ -130,7 +140,7 @@ def _rows(contents: Contents, limit: int) -> list[dict[str, Any]]:
     from structure.crystals.crystal_text import cif_text
     from structure.crystals.picture import picture
 
-    table = contents.survivors
+    table, sought = contents.survivors, contents.targets.first.sought
     rows = []
     for i in range(min(limit, len(table))):
         structure = Structure.from_dict(json.loads(str(table["structure_json"][i])))
@@ -140,8 +150,8 @@ def _rows(contents: Contents, limit: int) -> list[dict[str, Any]]:
             {
                 "rank": int(table["rank"][i]),
                 "formula": formula,
-                "gap": float(table["band_gap_eV"][i]),
-                "sigma": float(table["band_gap_sigma_eV"][i]),
+                "value": float(table[sought.column][i]),
+                "sigma": float(table[sought.sigma_column][i]),
                 "energy": float(table["formation_energy_eV_per_atom"][i]),
                 "template_formula": str(table["template_formula"][i]),
                 "template_id": str(table["template_id"][i]),

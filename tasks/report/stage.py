@@ -1,8 +1,8 @@
 """Report: everything a campaign found on one page that opens offline.
 
-In: the outputs of all stages. Out: ``report/index.html``, self-contained: the funnel, gap
-distributions, the search trace, a map of compositions, and the candidates with structures, and a
-``report/candidates.csv`` of the same rows.
+In: the outputs of all stages. Out: ``report/index.html``, self-contained: the funnel, the
+values of the property, the search trace, a map of compositions, and the candidates with structures;
+and a ``report/candidates.csv`` of the same rows.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import io
 from pydantic import Field
 
 from structure.files import write_text
+from structure.properties.target import Targets
 from structure.records import Settings
 from tasks.campaign.directory import PRODUCT_VERSION, Campaign
-from tasks.campaign.handles import Window, handle_for
+from tasks.campaign.handles import handle_for
 from tasks.campaign.outputs import (
     Explored,
     Filtered,
@@ -50,7 +51,7 @@ class ReportConfig(Settings):
 def write_report(
     campaign: Campaign,
     config: ReportConfig,
-    window: Window,
+    targets: Targets,
     ingested: Ingested,
     trained: Trained,
     explored: Explored,
@@ -70,7 +71,7 @@ def write_report(
     from tasks.report.page import render
 
     contents = gather(
-        campaign, name, PRODUCT_VERSION, window, ingested, trained, explored, screened,
+        campaign, name, PRODUCT_VERSION, targets, ingested, trained, explored, screened,
         templated, filtered, handed_off,
     )  # fmt: skip
     folder = campaign.folder("report")
@@ -80,12 +81,8 @@ def write_report(
     return Reported(page=handle_for(campaign.root, page, len(contents.survivors), "report"))
 
 
-CSV_COLUMNS = (
-    "rank",
-    "formula",
-    "status",
-    "band_gap_eV",
-    "band_gap_sigma_eV",
+_BEFORE_VALUES = ("rank", "formula", "status")
+_AFTER_VALUES = (
     "formation_energy_eV_per_atom",
     "energy_scheme",
     "generator",
@@ -102,10 +99,12 @@ def candidates_csv(contents: Contents) -> str:
     """Write every survivor as CSV text, one row a candidate."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*CSV_COLUMNS, "job_directory"])
+    sought = contents.targets.first.sought
+    names = (*_BEFORE_VALUES, sought.column, sought.sigma_column, *_AFTER_VALUES)
+    writer.writerow([*names, "job_directory"])
     table = contents.survivors
     for row in range(len(table)):
-        values = [table[c][row] for c in CSV_COLUMNS]
+        values = [table[c][row] for c in names]
         writer.writerow(
             [f"{v:.4f}" if hasattr(v, "dtype") and v.dtype.kind == "f" else v for v in values]
             + [contents.jobs.get(str(table["formula"][row]), "")]

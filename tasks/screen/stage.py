@@ -20,11 +20,12 @@ from structure.composition import first_of_each, formulas_of, keys_of, reduce
 from structure.elements import INDEX
 from structure.errors import DataError
 from structure.files import write_json
+from structure.properties.target import Targets
 from structure.records import Settings
 from structure.rules.admission import KNOWN, SizeLimit, sift
 from structure.rules.known_formulas import contains, union
 from structure.rules.validity import STRICT, RuleSet
-from tasks.campaign.handles import ModelHandle, Window, handle_for, read_table, write_table
+from tasks.campaign.handles import ModelHandle, handle_for, read_table, write_table
 from tasks.campaign.outputs import Explored, Ingested, Sampled, Screened, ScreenedShard
 from tasks.campaign.place import Place
 from tasks.campaign.stage import stage
@@ -93,7 +94,7 @@ class ScreenConfig(Settings):
 def screen_shard(
     place: Place,
     config: ScreenConfig,
-    window: Window,
+    targets: Targets,
     ingested: Ingested,
     sampled: Sampled,
     screening: ModelHandle,
@@ -122,7 +123,7 @@ def screen_shard(
     if len(asked):
         model = load_property_model(screening.folder(place.root))
         gap[asked], sigma[asked] = _predict(model, counts[asked])
-    verdict[asked] = np.where(window.contains(gap[asked]), PASSED, WINDOW)
+    verdict[asked] = np.where(targets.first.contains(gap[asked]), PASSED, WINDOW)
     columns = {
         "key": keys,
         "verdict": verdict,
@@ -169,7 +170,7 @@ class _Rows(NamedTuple):
 def merge_screened(
     place: Place,
     config: ScreenConfig,
-    window: Window,
+    targets: Targets,
     shards: Sequence[ScreenedShard],
     ingested: Ingested,
     explored: Explored,
@@ -178,7 +179,7 @@ def merge_screened(
     """Join the shards and the finds of the search, rank them and count what each rule removed.
 
     A composition counts for the first that has it: the search, then the shards in order. The
-    score is the window's utility of the gap less `ScreenConfig.caution` times its uncertainty.
+    score is the target's utility of the gap less `ScreenConfig.caution` times its uncertainty.
 
     Returns
     -------
@@ -187,7 +188,7 @@ def merge_screened(
     """
     funnel = Funnel()
     novel = NovelSample(config.validity_sample, place.generator("screen", "validity"))
-    finds = _search_finds(place, config, window, ingested, explored, funnel)
+    finds = _search_finds(place, config, targets, ingested, explored, funnel)
     passed = [finds.take(finds.verdict == PASSED)]
     generators = [SEARCH] * len(passed[0].keys)
     seen = union([finds.keys])
@@ -209,7 +210,7 @@ def merge_screened(
         passed.append(rows.take(verdict == PASSED))
         generators += [shard.generator] * len(passed[-1].keys)
     joined = _Rows(*(np.concatenate(columns) for columns in zip(*passed, strict=True)))
-    score = window.utility(joined.gap) - config.caution * np.nan_to_num(joined.sigma)
+    score = targets.first.utility(joined.gap) - config.caution * np.nan_to_num(joined.sigma)
     best = np.lexsort((joined.keys, -score))[: config.limit]
     return _write(
         place,
@@ -219,7 +220,7 @@ def merge_screened(
         funnel,
         {
             "validity": novel.validity(),
-            "window": window.model_dump(),
+            "targets": targets.model_dump(),
             "rules": asdict(config.rules),
             "screening_model": screening.sha256,
         },
@@ -229,7 +230,7 @@ def merge_screened(
 def _search_finds(
     place: Place,
     config: ScreenConfig,
-    window: Window,
+    targets: Targets,
     ingested: Ingested,
     explored: Explored,
     funnel: Funnel,
@@ -253,7 +254,7 @@ def _search_finds(
     verdict = sift(counts, known, config.size, config.rules).astype("<U20")
     gap = columns["band_gap_eV"].astype(np.float64)[order]
     verdict[(verdict == "") & labelled] = np.where(
-        window.contains(gap[(verdict == "") & labelled]), PASSED, WINDOW
+        targets.first.contains(gap[(verdict == "") & labelled]), PASSED, WINDOW
     )
     sigma = columns["band_gap_sigma_eV"].astype(np.float64)[order]
     rows = _Rows(keys_of(counts), verdict, gap, sigma, counts).take(verdict != "")

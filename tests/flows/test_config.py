@@ -44,13 +44,13 @@ def test_a_campaign_is_read_from_a_file(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nwindow: {minimum_eV: 1.5, maximum_eV: 2.5}\n")
     config = load_config(str(path))
-    assert (config.name, config.window.maximum_eV) == ("mine", 2.5)
+    assert (config.name, config.targets.first.maximum) == ("mine", 2.5)
 
 
 def test_overrides_reach_nested_settings():
     overrides = parse_overrides(["explore.budget=7", "window.maximum_eV=6.5", "sample.shards=1"])
     config = load_config("agd-bandgap", overrides)
-    assert (config.explore.budget, config.window.maximum_eV) == (7, 6.5)
+    assert (config.explore.budget, config.targets.first.maximum) == (7, 6.5)
 
 
 @pytest.mark.parametrize(

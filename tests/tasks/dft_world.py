@@ -14,9 +14,10 @@ from typing import Any
 from pymatgen.core import Lattice, Structure
 
 from dft_inputs.batch.scheduler import ClusterSettings
+from structure.properties.gap_window import band_gaps
 from structure.templates.library import TemplateLibrary
 from tasks.campaign.directory import Campaign
-from tasks.campaign.handles import Window, handle_for
+from tasks.campaign.handles import handle_for
 from tasks.campaign.outputs import Explored, Ingested, Trained
 from tasks.explore.stage import ExploreConfig, explore
 from tasks.oracles.dft import DFTOracle
@@ -85,7 +86,7 @@ def search(campaign: Campaign, settings: ExploreConfig, **options: Any) -> Explo
     return campaign.run(
         explore,
         settings,
-        Window(),
+        band_gaps(),
         begun(campaign),
         Trained(models={}),
         space=CountSpace(),

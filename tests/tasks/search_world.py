@@ -15,8 +15,9 @@ from models.properties.prediction import Prediction
 from structure.composition import N_ELEMENTS, formulas_of, parse_formulas
 from structure.elements import INDEX
 from structure.errors import Rejection
+from structure.properties.gap_window import band_gaps
 from tasks.campaign.directory import Campaign
-from tasks.campaign.handles import Window, write_table
+from tasks.campaign.handles import write_table
 from tasks.campaign.outputs import Explored, Ingested, Trained
 from tasks.explore.stage import ExploreConfig, Progress, explore
 from tasks.oracles.oracle import Answer, Asked, MLOracle
@@ -122,7 +123,7 @@ def search(campaign: Campaign, config: ExploreConfig = CONFIG, **options: object
     return campaign.run(
         explore,
         config,
-        Window(),
+        band_gaps(),
         ingested(campaign),
         Trained(models={}),
         space=CountSpace(),

@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from structure.composition import parse_formulas
 from structure.errors import CampaignError, DataError
-from tasks.campaign.handles import Window, handle_for, read_table, write_table
+from tasks.campaign.handles import handle_for, read_table, write_table
 
 
 def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -58,22 +56,3 @@ def test_a_table_of_another_version_is_refused(tmp_path: Path) -> None:
     pq.write_table(table, path)
     with pytest.raises(DataError, match="schema version 99"):
         read_table(tmp_path, handle_for(tmp_path, path, handle.rows, "x"))
-
-
-def test_an_open_window_wants_the_widest_gap() -> None:
-    window = Window(minimum_eV=5.0)
-    np.testing.assert_array_equal(window.contains(np.array([4.9, 5.0, 9.0])), [False, True, True])
-    assert window.utility(np.array([9.0])) > window.utility(np.array([5.0]))
-
-
-@given(st.floats(0, 12))
-def test_a_closed_window_wants_its_centre(gap: float) -> None:
-    window = Window(minimum_eV=2.0, maximum_eV=4.0)
-    assert window.utility(np.array([gap]))[0] <= window.utility(np.array([3.0]))[0]
-    assert window.contains(np.array([gap]))[0] == (2.0 <= gap <= 4.0)
-
-
-@pytest.mark.parametrize("low, high", [(-1.0, None), (4.0, 2.0), (3.0, 3.0)])
-def test_an_impossible_window_is_refused(low: float, high: float | None) -> None:
-    with pytest.raises(ValueError, match=r"minimum_eV|maximum_eV"):
-        Window(minimum_eV=low, maximum_eV=high)

@@ -17,9 +17,10 @@ from models.search.latent_pool import SOURCES, PoolShares
 from structure.composition import keys_of, parse_formulas
 from structure.errors import ConfigError, DataError
 from structure.files import sha256_of
+from structure.properties.gap_window import band_gaps
 from structure.rules.validity import valid
 from tasks.campaign.directory import Campaign
-from tasks.campaign.handles import Window, read_table, write_table
+from tasks.campaign.handles import read_table, write_table
 from tasks.campaign.outputs import Explored, Ingested, Trained
 from tasks.explore.stage import ExploreConfig, Progress, explore
 from tasks.explore.state import Rows
@@ -87,7 +88,7 @@ def test_labels_are_the_oracles_and_the_utility_is_the_windows(campaign: Campaig
     columns, counts = visited(campaign, search(campaign))
     assert columns["band_gap_eV"] == pytest.approx(SmoothModel().predict(counts).mean)
     assert columns["band_gap_sigma_eV"] == pytest.approx(0.1)
-    assert np.array_equal(columns["utility"], Window().utility(columns["band_gap_eV"]))
+    assert np.array_equal(columns["utility"], band_gaps().first.utility(columns["band_gap_eV"]))
 
 
 def test_labels_go_to_the_ledger_with_origin_source_and_iteration(campaign: Campaign) -> None:
@@ -297,7 +298,7 @@ def test_a_space_that_is_used_up_ends_the_search(campaign: Campaign) -> None:
 
 
 def test_a_closed_window_is_searched_by_distance_from_its_centre(campaign: Campaign) -> None:
-    window = Window(minimum_eV=2.9, maximum_eV=3.1)
+    window = band_gaps(minimum_eV=2.9, maximum_eV=3.1)
     explored = campaign.run(
         explore,
         CONFIG,
@@ -349,7 +350,7 @@ def test_compounds_the_space_cannot_hold_are_left_out_and_counted(campaign: Camp
     explored = campaign.run(
         explore,
         CONFIG.model_copy(update={"budget": 10}),
-        Window(),
+        band_gaps(),
         Ingested(initial=table, known=table, templates=table, manifest=table),
         Trained(models={}),
         oracle=smooth_oracle(),
@@ -366,7 +367,7 @@ def test_no_usable_initial_label_is_an_error_with_advice(campaign: Campaign) -> 
         campaign.run(
             explore,
             CONFIG,
-            Window(),
+            band_gaps(),
             Ingested(initial=table, known=table, templates=table, manifest=table),
             Trained(models={}),
             oracle=smooth_oracle(),
@@ -376,7 +377,7 @@ def test_no_usable_initial_label_is_an_error_with_advice(campaign: Campaign) -> 
 
 def test_a_campaign_without_an_autoencoder_says_so(campaign: Campaign) -> None:
     with pytest.raises(ConfigError, match="no autoencoder"):
-        campaign.run(explore, CONFIG, Window(), ingested(campaign), Trained(models={}))
+        campaign.run(explore, CONFIG, band_gaps(), ingested(campaign), Trained(models={}))
 
 
 def test_a_killed_iteration_leaves_no_half_table(campaign: Campaign) -> None:

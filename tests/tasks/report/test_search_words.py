@@ -10,6 +10,7 @@ import pytest
 
 from models.search.latent_pool import SOURCES, PoolShares
 from structure.errors import Rejection
+from structure.properties.gap_window import band_gaps
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import read_table
 from tasks.explore.stage import ExploreConfig
@@ -104,7 +105,9 @@ def test_a_summary_of_a_release_that_recorded_less_is_told_without_guesses() -> 
 @pytest.mark.parametrize("window", [(5.0, None), (2.0, 4.0)])
 def test_a_trace_of_no_labels_is_drawn(window: tuple[float, float | None]) -> None:
     nothing = np.zeros(0)
-    assert "<svg" in figures.search_trace(nothing, nothing, nothing.astype(str), 3.0, window)
+    assert "<svg" in figures.search_trace(
+        nothing, nothing, nothing.astype(str), 3.0, band_gaps(*window).first
+    )
 
 
 def test_every_setting_has_words() -> None:

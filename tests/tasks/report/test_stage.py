@@ -13,8 +13,9 @@ from pymatgen.core import Lattice, Structure
 from models.search.latent_pool import PoolShares
 from structure.composition import formulas_of, parse_formulas
 from structure.files import write_json
+from structure.properties.gap_window import band_gaps
 from tasks.campaign.directory import Campaign
-from tasks.campaign.handles import Handle, Window, handle_for, write_table
+from tasks.campaign.handles import Handle, handle_for, write_table
 from tasks.campaign.outputs import (
     Explored,
     Filtered,
@@ -224,7 +225,7 @@ def stages(tmp_path: Path):
 def _page(stages, survivors: list[str]) -> tuple[str, Campaign]:
     campaign, outputs = stages(survivors)
     config = ReportConfig(map_points=50)
-    reported = campaign.run(write_report, config, Window(), *outputs, name="<wide & wider>")
+    reported = campaign.run(write_report, config, band_gaps(), *outputs, name="<wide & wider>")
     return (campaign.root / reported.page.path).read_text(), campaign
 
 
@@ -294,7 +295,7 @@ def test_the_page_of_a_search_is_written_whatever_its_settings(stages, settings,
     small = {"budget": 4, "batch": 2, "pool_size": 60, "iterations": 2, "backend": backend}
     config = ExploreConfig.agd(**small) if settings is None else ExploreConfig(**settings, **small)
     outputs = (*outputs[:2], search(campaign, config), *outputs[3:])
-    reported = campaign.run(write_report, ReportConfig(map_points=0), Window(), *outputs)
+    reported = campaign.run(write_report, ReportConfig(map_points=0), band_gaps(), *outputs)
     page = (campaign.root / reported.page.path).read_text()
     assert f"(backend {backend})" in page
     campaign.close()
@@ -328,7 +329,7 @@ def test_answers_of_a_model_to_the_search_are_said_to_be_predictions(stages) -> 
         formula="KF", property="band_gap_eV", value=6.0, origin="ml", source="x", iteration=1
     )
     campaign.ledger.add_labels([asked])
-    reported = campaign.run(write_report, ReportConfig(map_points=0), Window(), *outputs)
+    reported = campaign.run(write_report, ReportConfig(map_points=0), band_gaps(), *outputs)
     page = (campaign.root / reported.page.path).read_text()
     assert "The initial labels and every answer to the search come from a machine-learned" in page
     campaign.close()
@@ -366,7 +367,9 @@ def test_calculations_that_the_search_asked_for_are_counted_and_linked(stages) -
             folder=f"handoff/batch-0000/{formula}--asked", story={"asked_by": "search"},
             state="EMITTED" if n else "INGESTED",
         )  # fmt: skip
-    written = campaign.run(write_report, ReportConfig(map_points=0), Window(), *outputs, name="c")
+    written = campaign.run(
+        write_report, ReportConfig(map_points=0), band_gaps(), *outputs, name="c"
+    )
     page = (campaign.root / written.page.path).read_text()
     assert "It asked for 2 calculations by DFT: 1 emitted, 1 ingested." in page
     assert 'href="../handoff/batch-0001/KF--id"' in page

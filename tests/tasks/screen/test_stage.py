@@ -12,8 +12,9 @@ from models.properties.prediction import Prediction
 from structure.composition import counts_of, formulas_of, keys_of, parse_formulas
 from structure.elements import INDEX
 from structure.files import write_json
+from structure.properties.gap_window import band_gaps
 from tasks.campaign.directory import Campaign
-from tasks.campaign.handles import Handle, ModelHandle, Window, handle_for, read_table, write_table
+from tasks.campaign.handles import Handle, ModelHandle, handle_for, read_table, write_table
 from tasks.campaign.outputs import Explored, Ingested, Sampled, Screened, ScreenedShard
 from tasks.screen import stage
 from tasks.screen.funnel import VALID_STEP, NovelSample
@@ -108,7 +109,7 @@ class Bench:
         return columns, json.loads(output.funnel.open_in(self.root).read_text())
 
 
-settings_window = Window(minimum_eV=5.0)
+settings_window = band_gaps(minimum_eV=5.0)
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ def test_of_equal_gaps_the_surer_comes_first_and_the_limit_holds(bench: Bench) -
 def test_a_closed_window_ranks_by_nearness_to_its_centre(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(globals(), "settings_window", Window(minimum_eV=2.0, maximum_eV=7.0))
+    monkeypatch.setitem(globals(), "settings_window", band_gaps(minimum_eV=2.0, maximum_eV=7.0))
     columns, _ = bench.merge([bench.shard(0, ["RbYF4", "SrClF3", "Ca2ClF3", "SrYF5"])])
     assert columns["formula"].tolist() == ["Ca2ClF3", "SrClF3", "RbYF4"]
 
@@ -221,7 +222,7 @@ def test_a_closed_window_ranks_by_nearness_to_its_centre(
 def test_a_window_that_nothing_reaches_gives_an_empty_table_and_says_where_it_closed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(globals(), "settings_window", Window(minimum_eV=20.0))
+    monkeypatch.setitem(globals(), "settings_window", band_gaps(minimum_eV=20.0))
     columns, funnel = bench.merge([bench.shard(0, DRAWN)])
     assert len(columns["formula"]) == 0
     assert columns["formula"].dtype == object
