@@ -19,7 +19,8 @@ from prefect.artifacts import (
 )
 
 from structure.properties.target import Targets
-from tasks.campaign.directory import PRODUCT_VERSION, Campaign
+from tasks.campaign.directory import Campaign
+from tasks.ledger.version import PRODUCT_VERSION
 from tasks.report.contents import Contents, gather
 from tasks.report.figures import funnel
 

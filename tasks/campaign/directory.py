@@ -27,12 +27,11 @@ from tasks.campaign.seals import open_output, seal_output
 from tasks.campaign.stage import stage_of
 from tasks.ledger.claim import new_id
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.version import SCHEMA_VERSION
+from tasks.ledger.version import PRODUCT_VERSION, SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
 Output = TypeVar("Output", bound=BaseModel)
 
-PRODUCT_VERSION = "0.1.0"
 LOCK_S = 0.5
 """How long the lock is tried for: `agd status` takes it for an instant (chosen)."""
 

@@ -242,7 +242,7 @@ def is_held(ledger: Ledger) -> bool:
         "and classid::bigint = :high and objid::bigint = :low and database = "
         "(select oid from pg_database where datname = current_database())"
     )
-    with ledger.engine.connect() as connection:
+    with ledger.home.connect() as connection:
         held = connection.scalar(query, {"high": number >> 32, "low": number % 2**32})
     return bool(held)
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from pydantic import Field
 
-from structure.errors import CampaignError, Rejection
+from structure.errors import Rejection
 from structure.records import Record
 from tasks.ledger.claim import Hold, check_owner, claim
 from tasks.ledger.database import Place, engine_for, parsed, place_of
 from tasks.ledger.making import has_begun, lost, make_tables, refuse_lost, schema_version
+from tasks.ledger.migrations import copy_in_memory, latest, migrate
 from tasks.ledger.sql_tables import (
     CANDIDATES,
     FACTS,
@@ -31,8 +31,8 @@ from tasks.ledger.sql_tables import (
     QUESTION,
     STAGES,
     insert_ignore,
+    now,
 )
-from tasks.ledger.version import SCHEMA_VERSION
 
 Origin = Literal["dft-vasp", "dft-gpaw", "table", "ml"]
 
@@ -100,10 +100,6 @@ class Candidate(Record):
         )
 
 
-def _now(exactly: bool = False) -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds" if exactly else "seconds")
-
-
 class Ledger:
     """Read and change a campaign's ledger.
 
@@ -120,11 +116,15 @@ class Ledger:
     ----------
     place : Place
     engine : sqlalchemy.Engine
+    home : sqlalchemy.Engine
+        Of the place itself. `engine` is another one where a ledger of an earlier release is read:
+        that of a copy in memory, brought up to date.
 
     Raises
     ------
     CampaignError
-        If it cannot be opened, is lost, or was made by another version of the product.
+        If it cannot be opened, is lost, or was made by a later release. One of an earlier release
+        is brought up to date.
     ConfigError
         If the URL cannot be used.
     """
@@ -134,20 +134,17 @@ class Ledger:
         self._hold: Hold | None = None
         if not make:
             refuse_lost(self.place)
-        self.engine = engine_for(self.place, reading)
+        self.engine = self.home = engine_for(self.place, reading)
         try:
             found = schema_version(self.engine, self.place)
             if found is None and make:
                 make_tables(self.engine, self.place)
             elif found is None:
                 raise lost(self.place)
-            elif found != str(SCHEMA_VERSION):
-                raise CampaignError(
-                    f"the ledger has schema version {found}, this release uses {SCHEMA_VERSION}",
-                    where=str(self.place),
-                    fix="Use the release that made the campaign, or start a new campaign "
-                    "directory.",
-                )
+            elif found < latest() and reading:
+                self.engine = copy_in_memory(self.home, self.place)
+            elif found < latest():
+                migrate(self.engine, self.place)
         except BaseException:
             self.close()
             raise
@@ -180,6 +177,7 @@ class Ledger:
             self._hold.release()
             self._hold = None
         self.engine.dispose()
+        self.home.dispose()
 
     @contextmanager
     def _change(self) -> Iterator[sa.Connection]:
@@ -216,7 +214,7 @@ class Ledger:
             "part": part,
             "output": output,
             "seconds": seconds,
-            "finished_at": _now(exactly=True),
+            "finished_at": now(exactly=True),
         }
         with self._change() as connection:
             insert_ignore(connection, STAGES, [row])
@@ -239,7 +237,7 @@ class Ledger:
 
         A label that collect had added before the search knew of it learns its iteration.
         """
-        rows = [{**label.model_dump(), "added_at": _now()} for label in labels]
+        rows = [{**label.model_dump(), "added_at": now()} for label in labels]
         with self._change() as connection:
             new = insert_ignore(connection, LABELS, rows)
             for row in rows if new < len(rows) else ():
@@ -319,7 +317,7 @@ class Ledger:
         jobs : iterable of mapping
             Each with what `add_job` is given.
         """
-        usual = {"state": "EMITTED", "changed_at": _now()}
+        usual = {"state": "EMITTED", "changed_at": now()}
         rows = [{**usual, **job, "story": json.dumps(job["story"], sort_keys=True)} for job in jobs]
         with self._change() as connection:
             return insert_ignore(connection, JOBS, rows)
@@ -333,12 +331,12 @@ class Ledger:
         story: dict[str, Any] | None = None,
     ) -> None:
         """Move a job to another state and add the labels it earned, in one transaction."""
-        values: dict[str, Any] = {"state": state, "code": code, "changed_at": _now()}
+        values: dict[str, Any] = {"state": state, "code": code, "changed_at": now()}
         if story is not None:
             values["story"] = json.dumps(story, sort_keys=True)
         with self._change() as connection:
             connection.execute(sa.update(JOBS).where(JOBS.c.id == id).values(**values))
-            rows = [{**label.model_dump(), "added_at": _now()} for label in labels]
+            rows = [{**label.model_dump(), "added_at": now()} for label in labels]
             insert_ignore(connection, LABELS, rows)
 
     def jobs(self, state: str | None = None, formula: str | None = None) -> list[dict[str, Any]]:

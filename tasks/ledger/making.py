@@ -12,13 +12,11 @@ import sqlalchemy as sa
 from structure.errors import CampaignError
 from tasks.ledger.database import Place, is_settled
 from tasks.ledger.database_errors import AGAIN
+from tasks.ledger.migrations import MAKING, as_number, latest, note_version, tables_of
 from tasks.ledger.sql_tables import FACTS, METADATA, insert_ignore
-from tasks.ledger.version import SCHEMA_VERSION
 
 HEADER = 100
 """Bytes at the beginning of every SQLite file."""
-_MAKING = 4_197_604
-"""Advisory lock of a database in which a ledger is being made: any number, the same always."""
 
 TRACES = ("campaign.log", "ledger.turn", "ingest", "oracle", "train", "models", "explore", "sample",
           "screen", "template", "filter", "handoff", "references", "results", "report")  # fmt: skip
@@ -88,21 +86,23 @@ def lost(place: Place) -> LedgerLost:
     )
 
 
-def schema_version(engine: sa.Engine, place: Place) -> str | None:
+def schema_version(engine: sa.Engine, place: Place) -> int | None:
     """Return the version that a ledger was made with; None where it was not made to its end.
 
     Raises
     ------
     CampaignError
-        If it was, and a table of it is gone.
+        If it was, and a table of it is gone, or by a later release.
     """
     with engine.connect() as connection:
         found = set(sa.inspect(connection).get_table_names(schema=place.schema))
         if FACTS.name not in found:
             return None
-        version = connection.scalar(sa.select(FACTS.c.value).where(FACTS.c.name == "schema"))
-    gone = sorted(METADATA.tables.keys() - found)
-    if version == str(SCHEMA_VERSION) and gone:
+        noted = connection.scalar(sa.select(FACTS.c.value).where(FACTS.c.name == "schema"))
+    if noted is None:
+        return None
+    version = as_number(noted, place)
+    if gone := sorted(tables_of(version) - found):
         raise CampaignError(
             f"the ledger is damaged: it has no table '{gone[0]}'", where=str(place), fix=AGAIN
         )
@@ -122,11 +122,12 @@ def make_tables(engine: sa.Engine, place: Place) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             refuse_encoding(connection, place)
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MAKING)))
             if place.schema and not sa.inspect(connection).has_schema(place.schema):
                 connection.execute(sa.schema.CreateSchema(place.schema))
         METADATA.create_all(connection)
-        insert_ignore(connection, FACTS, [{"name": "schema", "value": str(SCHEMA_VERSION)}])
+        insert_ignore(connection, FACTS, [{"name": "schema", "value": str(latest())}])
+        note_version(connection, latest())
 
 
 def refuse_encoding(connection: sa.Connection, place: Place) -> None:

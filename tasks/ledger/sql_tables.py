@@ -6,6 +6,7 @@ is opened stands in `tasks.ledger.database`, what the rows mean in `tasks.ledger
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -74,6 +75,19 @@ MODELS = sa.Table(
     sa.Column("trained_on", sa.Text, nullable=False),
     sa.Column("metrics", sa.Text, nullable=False),
 )
+VERSIONS = sa.Table(
+    "versions",
+    METADATA,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("product", sa.Text, nullable=False),
+    sa.Column("since", sa.Text, nullable=False),
+)
+"""Which release made the ledger, or brought it to a later version, and when."""
+
+
+def now(exactly: bool = False) -> str:
+    """Return the time as rows keep it: UTC, to the second or the microsecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds" if exactly else "seconds")
 
 
 def insert_ignore(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> int:

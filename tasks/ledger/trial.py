@@ -34,8 +34,8 @@ def try_campaign(root: Path) -> str:
         found = f"{ledger.place}: {labels:,} band gaps, {jobs:,} jobs"
         file = ledger.place.file
         if file is None:
-            return f"{found}; {_server(ledger.engine)}"
-        with ledger.engine.connect() as connection:
+            return f"{found}; {_server(ledger.home)}"
+        with ledger.home.connect() as connection:
             told = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         if told != "ok":
             raise CampaignError(f"the ledger is damaged: {told}", where=file, fix=AGAIN)

@@ -15,7 +15,7 @@ from pydantic import Field
 from structure.files import write_text
 from structure.properties.target import Targets
 from structure.records import Settings
-from tasks.campaign.directory import PRODUCT_VERSION, Campaign
+from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import handle_for
 from tasks.campaign.outputs import (
     Explored,
@@ -28,6 +28,7 @@ from tasks.campaign.outputs import (
     Trained,
 )
 from tasks.campaign.stage import stage
+from tasks.ledger.version import PRODUCT_VERSION
 from tasks.report.contents import Contents, gather
 
 
