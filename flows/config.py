@@ -33,38 +33,37 @@ from tasks.train import TrainConfig
 
 
 class CampaignConfig(Settings):
-    """Everything a campaign depends on; frozen into its directory when it begins.
-
-    Attributes
-    ----------
-    name : str
-        Lower case letters, digits and dashes; also the default directory under ``campaigns/``.
-    seed : int
-        The one seed; every stage part draws from a generator derived from it.
-    targets : Targets
-        What is sought, e.g. ``[{property: band_gap, minimum: 5.0}]``; ``window: {minimum_eV: 5.0}``
-        is short for this one.
-    ledger : str or None
-        SQLAlchemy URL of a database for the ledger: PostgreSQL, in which each campaign has a schema
-        of its own, or an SQLite file, which serves one campaign; ``${NAME}`` stands for an
-        environment variable. None: ``ledger.sqlite`` in the campaign directory.
-    ingest, train, explore, sample, screen, template, filter, handoff, report
-        One section a stage, described beside the stage's code.
-    """
+    """Everything a campaign depends on; frozen into its directory when it begins."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Lower case letters, digits and dashes; also the default directory under ``campaigns/``."""
     seed: int = Field(default=0, ge=0)
+    """The one seed; every stage part draws from a generator derived from it."""
     targets: Targets = Targets()
+    """What is sought, e.g. ``[{property: band_gap, minimum: 5.0}]``; ``window: {minimum_eV: 5.0}``
+    is short for this one."""
     ledger: str | None = None
+    """SQLAlchemy URL of a database for the ledger: PostgreSQL, in which each campaign has a schema
+    of its own, or an SQLite file, which serves one campaign; ``${NAME}`` stands for an environment
+    variable. None: ``ledger.sqlite`` in the campaign directory."""
     ingest: IngestConfig = IngestConfig()
+    """What the campaign starts from."""
     train: TrainConfig = TrainConfig()
+    """Where the weights come from."""
     explore: ExploreConfig = ExploreConfig()
+    """How the search goes."""
     sample: SampleConfig = SampleConfig()
+    """How many compositions are drawn, and by whom."""
     screen: ScreenConfig = ScreenConfig()
+    """How drawn compositions are screened."""
     template: TemplateConfig = TemplateConfig()
+    """How candidates get their crystal structures."""
     filter: FilterConfig = FilterConfig()
+    """Which structures go on."""
     handoff: HandoffConfig = HandoffConfig()
+    """Which jobs are written, and for which cluster."""
     report: ReportConfig = ReportConfig()
+    """What the report shows."""
 
     @model_validator(mode="before")
     @classmethod

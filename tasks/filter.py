@@ -35,29 +35,20 @@ _NOT_IN_STORY = frozenset({"structure_json", "formula", "rank", "status"})
 
 
 class FilterConfig(Settings):
-    """How candidates are filtered and ranked.
-
-    Attributes
-    ----------
-    model : str
-        Name of the formation-energy model among the campaign's weights.
-    below : float
-        A candidate goes on if its predicted formation energy, eV/atom, is lower (AGD: 0).
-    rank_by : {"screening", "formation_energy"}
-        Keep the order of the screening step (predicted gap less its uncertainty), or put the
-        lowest energy first.
-    limit : int
-        Survivors that get job directories; the others are the reserve (chosen).
-    per_system : int or None
-        Most selected candidates of one set of elements, so that a batch does not spend itself on
-        one chemical system (chosen); None for no limit.
-    """
+    """How candidates are filtered and ranked."""
 
     model: str = "gatgnn"
+    """Name of the formation-energy model among the campaign's weights."""
     below: float = 0.0
+    """A candidate goes on if its predicted formation energy, eV/atom, is lower (AGD: 0)."""
     rank_by: Literal["screening", "formation_energy"] = "screening"
+    """Keep the order of the screening step (predicted gap less its uncertainty), or put the lowest
+    energy first."""
     limit: int = Field(default=60, ge=1)
+    """Survivors that get job directories; the others are the reserve (chosen)."""
     per_system: int | None = Field(default=3, ge=1)
+    """Most selected candidates of one set of elements, so that a batch does not spend itself on one
+    chemical system (chosen); None for no limit."""
 
 
 def _check(campaign: Campaign, _filtered: Filtered) -> None:

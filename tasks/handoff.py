@@ -41,28 +41,19 @@ NOT_IN_STORY = frozenset({"structure_json", "status", "formula"})
 
 
 class HandoffConfig(Settings):
-    """How the survivors are handed to DFT.
-
-    Attributes
-    ----------
-    recipe : str
-        Name of a recipe (`dft_inputs.recipes.shipped`); it decides the engine.
-    optional_steps : tuple of str
-        Optional steps of the recipe to include, e.g. ``("06-elastic",)``.
-    references : bool
-        Emit the elemental references of the batch too, once per recipe.
-    competing_phases : bool
-        Emit the known phases on the hull of each candidate's elements too, as far as the template
-        library has energies, so that collect can tell the distance to the hull.
-    cluster : ClusterSettings
-        First contents of ``cluster.env``; they can be changed there later.
-    """
+    """How the survivors are handed to DFT."""
 
     recipe: str = "agd-paper"
+    """Name of a recipe (`dft_inputs.recipes.shipped`); it decides the engine."""
     optional_steps: tuple[str, ...] = ()
+    """Optional steps of the recipe to include, e.g. ``("06-elastic",)``."""
     references: bool = True
+    """Emit the elemental references of the batch too, once per recipe."""
     competing_phases: bool = False
+    """Emit the known phases on the hull of each candidate's elements too, as far as the template
+    library has energies, so that collect can tell the distance to the hull."""
     cluster: ClusterSettings = ClusterSettings()
+    """First contents of ``cluster.env``; they can be changed there later."""
 
     @field_validator("recipe")
     @classmethod

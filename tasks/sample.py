@@ -24,21 +24,14 @@ SHARD_LIMIT = 100_000
 
 
 class SampleConfig(Settings):
-    """How many compositions are drawn, and by whom.
-
-    Attributes
-    ----------
-    shards : int
-        MatGAN draws 2 million compositions (sec. 2.4); the default is as many.
-    shard_size : int
-        Compositions a shard.
-    generators : dict of str to float
-        Share of the shards that each generator draws, by name; scaled to sum to one.
-    """
+    """How many compositions are drawn, and by whom."""
 
     shards: int = Field(default=20, ge=1)
+    """MatGAN draws 2 million compositions (sec. 2.4); the default is as many."""
     shard_size: int = Field(default=SHARD_LIMIT, ge=1, le=SHARD_LIMIT)
+    """Compositions a shard."""
     generators: dict[str, float] = Field(default={"matgan": 0.5, "sequence": 0.5})
+    """Share of the shards that each generator draws, by name; scaled to sum to one."""
 
     @model_validator(mode="after")
     def _shares(self) -> SampleConfig:

@@ -46,39 +46,28 @@ GAP = "band_gap_eV"
 
 
 class ScreeningConfig(Settings):
-    """The model that screens, fitted on a few hundred labels.
-
-    Attributes
-    ----------
-    kind : {"boosting", "forest"}
-        On 300 and on 1,153 labels boosting is the more accurate of the two and as fast
-        (``docs/results/oracle.md``); the forest is the paper's.
-    boosting : BoostingConfig
-    forest : ForestConfig
-    """
+    """The model that screens, fitted on a few hundred labels."""
 
     kind: Literal["boosting", "forest"] = "boosting"
+    """On 300 and on 1,153 labels boosting is the more accurate of the two and as fast
+    (``docs/results/oracle.md``); the forest is the paper's."""
     boosting: BoostingConfig = BoostingConfig(
         trees=300, leaves=15, min_rows=5, error_trees=50, error_leaves=7
     )
+    """For ``kind: boosting``."""
     forest: ForestConfig = ForestConfig()
+    """For ``kind: forest``."""
 
 
 class TrainConfig(Settings):
-    """Where the weights come from.
-
-    Attributes
-    ----------
-    fit : tuple of str
-        Models to fit inside the campaign; the others are the shipped ones.
-    data : str or None
-        Folder of training data for them; ``${NAME}`` stands for an environment variable.
-    screening : ScreeningConfig
-    """
+    """Where the weights come from."""
 
     fit: tuple[ModelName, ...] = ()
+    """Models to fit inside the campaign; the others are the shipped ones."""
     data: str | None = None
+    """Folder of training data for them; ``${NAME}`` stands for an environment variable."""
     screening: ScreeningConfig = Field(default_factory=ScreeningConfig)
+    """The model that screens."""
 
     @model_validator(mode="after")
     def _has_data(self) -> TrainConfig:

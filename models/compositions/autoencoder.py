@@ -38,49 +38,35 @@ _POOL_ROWS = 100_000  # random compositions made at a time
 
 
 class AutoencoderConfig(Settings):
-    """Everything that decides an autoencoder.
-
-    Attributes
-    ----------
-    variant : {"dense", "conv"}
-        ``"conv"`` is AGD's network (sec. 2.2); ``"dense"`` is chosen for CPUs.
-    elements : tuple of str
-    maximum : int
-        Most atoms of one element, 20 in AGD.
-    threshold : float
-        Decoding: an element has its most probable number of atoms if that is likelier than this.
-    hidden : int
-        Width of the dense networks.
-    latent_noise : float
-        Standard deviation of the noise that latents carry during the fit (chosen); it makes
-        nearby latents decode alike.
-    random_share : float
-        Share of random compositions in every batch (chosen). The network need only copy, so they
-        are free data for rare pairs of element and number; three in ten of them are uniform, the
-        others have the marginals of the training set.
-    batch : int
-        128 in AGD.
-    rate : float
-        Of Adam, 1e-3 in AGD.
-    decay : bool
-        Let the rate fall to a hundredth along half a cosine (chosen).
-    validation_share : float
-        Share of the training compositions that decides which weights are kept.
-    budget : FitBudget
-    """
+    """Everything that decides an autoencoder."""
 
     variant: Literal["dense", "conv"] = "dense"
+    """``"conv"`` is AGD's network (sec. 2.2); ``"dense"`` is chosen for CPUs."""
     elements: tuple[str, ...] = AGD_ELEMENTS
+    """Elements it knows."""
     maximum: int = Field(default=AGD_ENCODING.maximum, gt=0)
+    """Most atoms of one element, 20 in AGD."""
     threshold: float = Field(default=AE_THRESHOLD, gt=0, lt=1)
+    """Decoding: an element has its most probable number of atoms if that is likelier than this."""
     hidden: int = Field(default=256, gt=0)
+    """Width of the dense networks."""
     latent_noise: float = Field(default=0.1, ge=0)
+    """Standard deviation of the noise that latents carry during the fit (chosen); it makes nearby
+    latents decode alike."""
     random_share: float = Field(default=0.5, ge=0, lt=1)
+    """Share of random compositions in every batch (chosen). The network need only copy, so they are
+    free data for rare pairs of element and number; three in ten of them are uniform, the others
+    have the marginals of the training set."""
     batch: int = Field(default=256, gt=1)
+    """128 in AGD."""
     rate: float = Field(default=1e-3, gt=0)
+    """Of Adam, 1e-3 in AGD."""
     decay: bool = True
+    """Let the rate fall to a hundredth along half a cosine (chosen)."""
     validation_share: float = Field(default=0.03, gt=0, lt=0.5)
+    """Share of the training compositions that decides which weights are kept."""
     budget: FitBudget = FitBudget(steps=20_000, probe_every=1_000)
+    """How long it is fitted."""
 
     @property
     def encoding(self) -> Encoding:

@@ -39,70 +39,56 @@ _SAMPLE_CHUNK = 2_048
 
 
 class MatGANConfig(Settings):
-    """Everything that decides a MatGAN. The defaults are the CPU variant (chosen).
-
-    Attributes
-    ----------
-    variant : {"slot", "small", "oqmd"}
-        ``"small"`` is the network of GAN-ICSD and GAN-MP, ``"oqmd"`` that of GAN-OQMD
-        (Supplementary Table 1); ``"slot"`` is ours.
-    loss : {"gradient-penalty", "clipping"}
-        The published code trains with the penalty; the text describes plain WGAN.
-    valid_only : bool
-        Fit on chemically valid compositions alone, as the paper's ICSD_filter.
-    elements : tuple of str
-    maximum : int
-        Most atoms of one element in the reduced formula.
-    threshold : float
-        Of the convolutional networks' output; see `models.compositions.encoding.MATGAN_THRESHOLD`.
-    slots, hidden, critic_layers : int
-        Sizes of the slot generator and its critic.
-    likelihood_steps : int
-        Steps of maximum likelihood before the game begins; slot generator only.
-    rate_likelihood : float
-        Learning rate of those steps.
-    warm_up : int
-        Steps after them in which only the critic moves.
-    batch, critic_steps : int
-    rate_generator, rate_critic : float
-    betas : (float, float)
-        Of Adam.
-    penalty : float
-        Weight of the gradient penalty.
-    penalty_every : int
-        Critic steps between penalties; each is weighted up accordingly.
-    clip : float
-        Bound of the critic's weights under ``"clipping"``.
-    average : float
-        Decay of the generator's moving average, which is what is kept; 0 keeps the generator.
-    device : {"cpu", "cuda"}
-        Where the fit runs. Sampling runs on the CPU.
-    budget : FitBudget
-    """
+    """Everything that decides a MatGAN. The defaults are the CPU variant (chosen)."""
 
     variant: Literal["slot", "small", "oqmd"] = "slot"
+    """``"small"`` is the network of GAN-ICSD and GAN-MP, ``"oqmd"`` that of GAN-OQMD (Supplementary
+    Table 1); ``"slot"`` is ours."""
     loss: Literal["gradient-penalty", "clipping"] = "gradient-penalty"
+    """The published code trains with the penalty; the text describes plain WGAN."""
     valid_only: bool = True
+    """Fit on chemically valid compositions alone, as the paper's ICSD_filter."""
     elements: tuple[str, ...] = MATGAN_ELEMENTS
+    """Elements it can draw."""
     maximum: int = Field(default=MATGAN_ENCODING.maximum, gt=0)
+    """Most atoms of one element in the reduced formula."""
     threshold: float = Field(default=MATGAN_THRESHOLD, gt=0, lt=1)
+    """Of the convolutional networks' output; see
+    `models.compositions.encoding.MATGAN_THRESHOLD`."""
     slots: int = Field(default=6, gt=1)
+    """Elements a composition can have at most, as slots of the slot generator."""
     hidden: int = Field(default=256, gt=0)
+    """Width of the layers of the slot generator and its critic."""
     critic_layers: int = Field(default=3, gt=0)
+    """Layers of the critic."""
     likelihood_steps: int = Field(default=2_000, ge=0)
+    """Steps of maximum likelihood before the game begins; slot generator only."""
     rate_likelihood: float = Field(default=2e-3, gt=0)
+    """Learning rate of those steps."""
     warm_up: int = Field(default=200, ge=0)
+    """Steps after them in which only the critic moves."""
     batch: int = Field(default=64, gt=1)
+    """Compositions a step."""
     critic_steps: int = Field(default=2, gt=0)
+    """Steps of the critic for each of the generator."""
     rate_generator: float = Field(default=2e-4, gt=0)
+    """Learning rate of the generator."""
     rate_critic: float = Field(default=1e-3, gt=0)
+    """Learning rate of the critic."""
     betas: tuple[float, float] = (0.0, 0.9)
+    """Of Adam."""
     penalty: float = Field(default=1.0, ge=0)
+    """Weight of the gradient penalty."""
     penalty_every: int = Field(default=2, gt=0)
+    """Critic steps between penalties; each is weighted up accordingly."""
     clip: float = Field(default=0.01, gt=0)
+    """Bound of the critic's weights under ``"clipping"``."""
     average: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the generator's moving average, which is what is kept; 0 keeps the generator."""
     device: Literal["cpu", "cuda"] = "cpu"
+    """Where the fit runs. Sampling runs on the CPU."""
     budget: FitBudget = FitBudget(steps=8_000, probe_every=400)
+    """How long it is fitted."""
 
     @property
     def encoding(self) -> Encoding:

@@ -30,40 +30,31 @@ _SAMPLE_CHUNK = 2_048
 
 
 class SequenceConfig(Settings):
-    """Everything that decides a sequence model. All values are chosen.
-
-    Attributes
-    ----------
-    elements : tuple of str
-    maximum : int
-        Most atoms of one element in the reduced formula; MatGAN's 8, so that both generators
-        draw from the same space.
-    longest : int
-        Most elements of a compound.
-    valid_only : bool
-        Fit on chemically valid compositions alone, as MatGAN does.
-    embedding, hidden : int
-    dropout : float
-        On the recurrent state; keeps the model from learning formulas by heart.
-    batch : int
-    rate : float
-        Of Adam; falls to zero along half a cosine.
-    validation_share : float
-        Share of the training compositions that decides which weights are kept.
-    budget : FitBudget
-    """
+    """Everything that decides a sequence model. All values are chosen."""
 
     elements: tuple[str, ...] = MATGAN_ELEMENTS
+    """Elements it can draw."""
     maximum: int = Field(default=MATGAN_ENCODING.maximum, gt=0)
+    """Most atoms of one element in the reduced formula; MatGAN's 8, so that both generators draw
+    from the same space."""
     longest: int = Field(default=7, gt=1)
+    """Most elements of a compound."""
     valid_only: bool = True
+    """Fit on chemically valid compositions alone, as MatGAN does."""
     embedding: int = Field(default=48, gt=0)
+    """Numbers that stand for a token."""
     hidden: int = Field(default=192, gt=0)
+    """Width of the recurrent layer."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
+    """On the recurrent state; keeps the model from learning formulas by heart."""
     batch: int = Field(default=256, gt=1)
+    """Compositions a step."""
     rate: float = Field(default=3e-3, gt=0)
+    """Of Adam; falls to zero along half a cosine."""
     validation_share: float = Field(default=0.05, gt=0, lt=0.5)
+    """Share of the training compositions that decides which weights are kept."""
     budget: FitBudget = FitBudget(steps=4_000, probe_every=200, patience=5)
+    """How long it is fitted."""
 
     @property
     def encoding(self) -> Encoding:

@@ -14,65 +14,40 @@ from structure.records import Settings
 
 
 class TableSource(Settings):
-    """One table of compositions and how its columns are named.
-
-    Attributes
-    ----------
-    path : str
-        CSV, JSON lines or Parquet, relative to the data folder; ``.gz`` is read as it is.
-    formula : str
-        Column of formulas, reduced or not.
-    value : str or None
-        Column of the property; None for a table of formulas alone.
-    unit : str or None
-        Of its numbers (`structure.sources.units`); None: what the property is calculated in.
-    title, licence : str
-        For the model cards.
-    """
+    """One table of compositions and how its columns are named."""
 
     path: str
+    """CSV, JSON lines or Parquet, relative to the data folder; ``.gz`` is read as it is."""
     formula: str = "formula"
+    """Column of formulas, reduced or not."""
     value: str | None = None
+    """Column of the property; None for a table of formulas alone."""
     unit: str | None = None
+    """Of its numbers (`structure.sources.units`); None: what the property is calculated in."""
     title: str = ""
+    """What the model cards call the table."""
     licence: str = "not stated"
+    """The licence that the model cards name."""
 
 
 class StructureSource(Settings):
-    """JSON lines of crystal structures and how their fields are named.
-
-    Attributes
-    ----------
-    path : str
-        Relative to the data folder. Each line has ``lattice`` (a, b, c in Å and three angles in
-        degrees), ``species`` and ``frac_coords``.
-    formation_energy : str
-        Field of the formation energy, eV/atom; lines where it is null are left out.
-    energy_scheme : str
-        What those energies are measured against; models trained on them carry it.
-    title, licence : str
-        For the model cards.
-    """
+    """JSON lines of crystal structures and how their fields are named."""
 
     path: str
+    """Relative to the data folder. Each line has ``lattice`` (a, b, c in Å and three angles in
+    degrees), ``species`` and ``frac_coords``."""
     formation_energy: str = "formation_energy_per_atom"
+    """Field of the formation energy, eV/atom; lines where it is null are left out."""
     energy_scheme: str = "PBE formation energy with Materials Project corrections (2018), eV/atom"
+    """What those energies are measured against; models trained on them carry it."""
     title: str = ""
+    """What the model cards call the structures."""
     licence: str = "not stated"
+    """The licence that the model cards name."""
 
 
 class DataMapping(Settings):
-    """Where a data folder keeps what the models learn from.
-
-    Attributes
-    ----------
-    band_gaps : TableSource or None
-    formation_energies : TableSource or None
-        Energies by composition; their formulas also count as compositions.
-    formulas : TableSource or None
-        Further known compositions.
-    structures : StructureSource or None
-    """
+    """Where a data folder keeps what the models learn from."""
 
     band_gaps: TableSource | None = TableSource(
         path="mp_gap.csv.gz",
@@ -80,22 +55,26 @@ class DataMapping(Settings):
         title="Materials Project (2019) through Matbench mp_gap: PBE band gaps",
         licence="CC BY 4.0",
     )
+    """Band gaps in eV."""
     formation_energies: TableSource | None = TableSource(
         path="mp_e_form.csv.gz",
         value="e_form",
         title="Materials Project (2019) through Matbench mp_e_form: formation energies",
         licence="CC BY 4.0",
     )
+    """Energies by composition; their formulas also count as compositions."""
     formulas: TableSource | None = TableSource(
         path="mp_formulas_2024.csv.gz",
         title="Materials Project: formulas of all entries (2024)",
         licence="CC BY 4.0",
     )
+    """Further known compositions."""
     structures: StructureSource | None = StructureSource(
         path="mp_structures.jsonl.gz",
         title="Materials Project: structures with formation energies (2018.6.1)",
         licence="CC BY 4.0",
     )
+    """Crystal structures with formation energies."""
 
     def text(self) -> str:
         """Return it as JSON that does not change with settings that are left at nothing."""

@@ -44,28 +44,19 @@ __all__ = [
 
 
 class FitBudget(Settings):
-    """How long to fit and how often to look. All choices are ours.
-
-    Attributes
-    ----------
-    steps : int
-        Most steps. The default way to end: the result is then a function of the seed alone.
-    cpu_seconds : float or None
-        Ends earlier, after this much CPU time of the process. The result then depends on the
-        machine's speed.
-    probe_every : int
-        Steps between probes; a last probe follows the last step.
-    patience : int or None
-        Stop after this many probes in a row without a better score.
-    checkpoint_seconds : float
-        Wall time between checkpoints; does not change the result.
-    """
+    """How long to fit and how often to look. All choices are ours."""
 
     steps: int = Field(gt=0)
+    """Most steps. The default way to end: the result is then a function of the seed alone."""
     cpu_seconds: float | None = Field(default=None, gt=0)
+    """Ends earlier, after this much CPU time of the process. The result then depends on the
+    machine's speed."""
     probe_every: int = Field(default=500, gt=0)
+    """Steps between probes; a last probe follows the last step."""
     patience: int | None = Field(default=None, gt=0)
+    """Stop after this many probes in a row without a better score."""
     checkpoint_seconds: float = Field(default=30.0, ge=0)
+    """Wall time between checkpoints; does not change the result."""
 
     @model_validator(mode="after")
     def _probe_within(self) -> FitBudget:

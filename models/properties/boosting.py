@@ -46,38 +46,34 @@ Report = Callable[[float, str], None]
 
 
 class BoostingConfig(Settings):
-    """Size and rates of the two models; all chosen.
-
-    Attributes
-    ----------
-    trees, leaves, learning_rate, columns, rows, reg_lambda, min_rows
-        Of the mean model: its trees, leaves a tree, shrinkage, shares of descriptors and of rows a
-        tree sees, L2 penalty, and fewest rows in a leaf.
-    error_trees, error_leaves
-        Of the error model.
-    folds : int
-        Parts of the cross-validation whose errors the error model learns.
-    minimum : float or None
-        Physical lower bound of the property: lower predictions are raised to it.
-    error_floor : float
-        Smallest uncertainty, in the unit of the property.
-    threads : int
-        Of LightGBM; one is fastest on a busy machine.
-    """
+    """Size and rates of the two models; all chosen."""
 
     trees: int = Field(default=800, gt=0)
+    """Trees of the mean model."""
     leaves: int = Field(default=191, gt=1)
+    """Leaves of each tree of the mean model."""
     learning_rate: float = Field(default=0.04, gt=0, le=1)
+    """What each tree's answer is shrunk by."""
     columns: float = Field(default=0.35, gt=0, le=1)
+    """Share of the descriptors that a tree sees."""
     rows: float = Field(default=0.8, gt=0, le=1)
+    """Share of the rows that a tree sees."""
     reg_lambda: float = Field(default=1.0, ge=0)
+    """L2 penalty on the answers of leaves."""
     min_rows: int = Field(default=10, gt=0)
+    """Fewest rows in a leaf."""
     error_trees: int = Field(default=150, gt=0)
+    """Trees of the error model."""
     error_leaves: int = Field(default=31, gt=1)
+    """Leaves of each tree of the error model."""
     folds: int = Field(default=4, gt=1)
+    """Parts of the cross-validation whose errors the error model learns."""
     minimum: float | None = 0.0
+    """Physical lower bound of the property: lower predictions are raised to it."""
     error_floor: float = Field(default=0.02, gt=0)
+    """Smallest uncertainty, in the unit of the property."""
     threads: int = Field(default=1, gt=0)
+    """Of LightGBM; one is fastest on a busy machine."""
 
 
 class Calibration(NamedTuple):

@@ -32,29 +32,20 @@ _CHUNK = 4096
 
 
 class ForestConfig(Settings):
-    """Size of the forest; the papers give none, so all are chosen.
-
-    Attributes
-    ----------
-    trees : int
-    features : float
-        Share of the descriptors tried at each split.
-    min_rows : int
-        Fewest rows in a leaf.
-    magpie_only : bool
-        Learn from the 132 Magpie features alone, as the paper does, not from all descriptors.
-    minimum : float or None
-        Physical lower bound of the property.
-    error_floor : float
-        Smallest uncertainty, in the unit of the property.
-    """
+    """Size of the forest; the papers give none, so all are chosen."""
 
     trees: int = Field(default=200, gt=1)
+    """Trees of the forest."""
     features: float = Field(default=1 / 3, gt=0, le=1)
+    """Share of the descriptors tried at each split."""
     min_rows: int = Field(default=1, gt=0)
+    """Fewest rows in a leaf."""
     magpie_only: bool = False
+    """Learn from the 132 Magpie features alone, as the paper does, not from all descriptors."""
     minimum: float | None = 0.0
+    """Physical lower bound of the property."""
     error_floor: float = Field(default=0.02, gt=0)
+    """Smallest uncertainty, in the unit of the property."""
 
     def inputs(self, counts: np.ndarray) -> np.ndarray:
         """Return what the forest learns from, float32, shape (n, 132) or (n, 256)."""

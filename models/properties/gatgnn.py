@@ -44,32 +44,24 @@ KIND = "gatgnn"
 
 
 class GatgnnConfig(Settings):
-    """How the network is trained; sizes and rates the reference code leaves open are chosen.
-
-    Attributes
-    ----------
-    epochs : int
-        Chosen for the CPU: the reference trains for 200.
-    batch : int
-    learning_rate : float
-        Peak of a one-cycle schedule; the reference's constant rate.
-    weight_decay : float
-    smooth_l1_beta : float
-        Where the loss turns from square to linear, in standard deviations of the energies.
-    max_sites : int
-        Larger cells are left out of training: AGD's formulas have at most 20 atoms.
-    validation_share, test_share : float
-        Shares of the formulas that choose the best epoch, and that are never trained on.
-    """
+    """How the network is trained; sizes and rates the reference code leaves open are chosen."""
 
     epochs: int = Field(default=30, gt=0)
+    """Chosen for the CPU: the reference trains for 200."""
     batch: int = Field(default=64, gt=1)
+    """Crystals a step."""
     learning_rate: float = Field(default=5e-3, gt=0)
+    """Peak of a one-cycle schedule; the reference's constant rate."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """Weight decay of the optimiser."""
     smooth_l1_beta: float = Field(default=0.1, gt=0)
+    """Where the loss turns from square to linear, in standard deviations of the energies."""
     max_sites: int = Field(default=20, gt=0)
+    """Larger cells are left out of training: AGD's formulas have at most 20 atoms."""
     validation_share: float = Field(default=0.02, gt=0, lt=0.5)
+    """Share of the formulas that choose the best epoch."""
     test_share: float = Field(default=0.08, gt=0, lt=0.5)
+    """Share of the formulas that are never trained on."""
 
 
 class EnergySet(NamedTuple):

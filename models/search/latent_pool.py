@@ -25,25 +25,17 @@ PARENTS = 50
 
 
 class PoolShares(Settings):
-    """How much of the pool each way makes; the four add to one (defaults chosen).
-
-    Attributes
-    ----------
-    box : float
-        Uniform in the per-dimension bounds of the encoded training set (AGD sec. 2.3).
-    around : float
-        A labelled compound and a uniform step of up to ± `JITTER` of the box width.
-    between : float
-        A point on the line between two labelled compounds; half of them in the middle.
-    offspring : float
-        From two of the `PARENTS` best compounds: each dimension from one of them, with a step of
-        up to ± `JITTER`, the size of which is drawn for each child.
-    """
+    """How much of the pool each way makes; the four add to one (defaults chosen)."""
 
     box: float = Field(default=0.1, ge=0, le=1)
+    """Uniform in the per-dimension bounds of the encoded training set (AGD sec. 2.3)."""
     around: float = Field(default=0.1, ge=0, le=1)
+    """A labelled compound and a uniform step of up to ± `JITTER` of the box width."""
     between: float = Field(default=0.3, ge=0, le=1)
+    """A point on the line between two labelled compounds; half of them in the middle."""
     offspring: float = Field(default=0.5, ge=0, le=1)
+    """From two of the `PARENTS` best compounds: each dimension from one of them, with a step of up
+    to ± `JITTER`, the size of which is drawn for each child."""
 
     @model_validator(mode="after")
     def _whole(self) -> PoolShares:

@@ -86,6 +86,7 @@ class LowestEnergyPerFormula(Settings):
     """
 
     rule: Literal["lowest_energy_per_formula"] = "lowest_energy_per_formula"
+    """Name of the rule."""
 
     def judge(self, rows: LabelledRows) -> Judged:
         """Decide which rows stay."""
@@ -106,6 +107,7 @@ class MedianGapPerFormula(Settings):
     """Keep the record whose gap is the lower median of its formula: for tables without energies."""
 
     rule: Literal["median_gap_per_formula"] = "median_gap_per_formula"
+    """Name of the rule."""
 
     def judge(self, rows: LabelledRows) -> Judged:
         """Decide which rows stay."""
@@ -132,6 +134,7 @@ class NoSingleElements(Settings):
     """Remove elements (MatGAN sec. 2.3)."""
 
     rule: Literal["no_single_elements"] = "no_single_elements"
+    """Name of the rule."""
 
     def judge(self, rows: LabelledRows) -> Judged:
         """Decide which rows stay."""
@@ -139,16 +142,12 @@ class NoSingleElements(Settings):
 
 
 class EnergyWithinSigma(Settings):
-    """Remove formation energies far from the mean (MatGAN sec. 2.3); rows without one stay.
-
-    Attributes
-    ----------
-    sigmas : float
-        Allowed distance from the mean in standard deviations.
-    """
+    """Remove formation energies far from the mean (MatGAN sec. 2.3); rows without one stay."""
 
     rule: Literal["energy_within_sigma"] = "energy_within_sigma"
+    """Name of the rule."""
     sigmas: float = Field(default=5.0, gt=0)
+    """Allowed distance from the mean in standard deviations."""
 
     def judge(self, rows: LabelledRows) -> Judged:
         """Decide which rows stay."""
@@ -167,18 +166,14 @@ class EnergyWithinSigma(Settings):
 
 
 class MaxAtomsPerElement(Settings):
-    """Remove formulas with many atoms of one element (MatGAN sec. 2.3: 8 in the unit cell).
-
-    Attributes
-    ----------
-    count : int
-    of : {"cell", "reduced"}
-        The formula as the table writes it, or reduced as the paper's code takes it.
-    """
+    """Remove formulas with many atoms of one element (MatGAN sec. 2.3: 8 in the unit cell)."""
 
     rule: Literal["max_atoms_per_element"] = "max_atoms_per_element"
+    """Name of the rule."""
     count: int = Field(default=8, ge=1)
+    """Most atoms of one element."""
     of: Literal["cell", "reduced"] = "reduced"
+    """The formula as the table writes it, or reduced as the paper's code takes it."""
 
     def judge(self, rows: LabelledRows) -> Judged:
         """Decide which rows stay."""
@@ -192,15 +187,12 @@ class MaxAtomsPerElement(Settings):
 
 
 class ExcludeElements(Settings):
-    """Remove formulas with certain elements (MatGAN sec. 2.3: He and Kr).
-
-    Attributes
-    ----------
-    elements : tuple of str
-    """
+    """Remove formulas with certain elements (MatGAN sec. 2.3: He and Kr)."""
 
     rule: Literal["exclude_elements"] = "exclude_elements"
+    """Name of the rule."""
     elements: tuple[str, ...] = ("He", "Kr")
+    """Symbols; compounds that have one of them are dropped."""
 
     @field_validator("elements")
     @classmethod
@@ -223,21 +215,18 @@ class ExcludeElements(Settings):
 
 
 class SizeLimits(Settings):
-    """Remove large formulas (AGD sec. 2.3: 20 atoms, 5 elements, 7 atoms of each).
-
-    Attributes
-    ----------
-    atoms, elements, of_each : int
-        Most atoms, elements, and atoms of one element.
-    of : {"cell", "reduced"}
-        Whether atoms are counted in the formula as the table writes it or reduced.
-    """
+    """Remove large formulas (AGD sec. 2.3: 20 atoms, 5 elements, 7 atoms of each)."""
 
     rule: Literal["size_limits"] = "size_limits"
+    """Name of the rule."""
     atoms: int = Field(default=20, ge=1)
+    """Most atoms."""
     elements: int = Field(default=5, ge=1)
+    """Most elements."""
     of_each: int = Field(default=7, ge=1)
+    """Most atoms of one element."""
     of: Literal["cell", "reduced"] = "reduced"
+    """Whether atoms are counted in the formula as the table writes it or reduced."""
 
     def judge(self, rows: LabelledRows) -> Judged:
         """Decide which rows stay."""
@@ -257,19 +246,14 @@ class SizeLimits(Settings):
 
 
 class GapRange(Settings):
-    """Keep gaps in a range (MatGAN's band-gap set: above 0; AGD's Exp4: below 3 eV).
-
-    Attributes
-    ----------
-    above_eV : float or None
-        Keep gaps larger than this.
-    maximum_eV : float or None
-        Keep gaps up to this.
-    """
+    """Keep gaps in a range (MatGAN's band-gap set: above 0; AGD's Exp4: below 3 eV)."""
 
     rule: Literal["gap_range"] = "gap_range"
+    """Name of the rule."""
     above_eV: float | None = None
+    """Keep gaps larger than this."""
     maximum_eV: float | None = None
+    """Keep gaps up to this."""
 
     def judge(self, rows: LabelledRows) -> Judged:
         """Decide which rows stay."""

@@ -114,18 +114,12 @@ def quantity(name: str, unit: str = "") -> Quantity:
 
 
 class UnitMap(Settings):
-    """Units of a table's numbers.
-
-    Attributes
-    ----------
-    band_gap : str
-        eV, meV, kJ/mol, kcal/mol, Ry, Hartree or cm-1.
-    formation_energy : str
-        The same with ``/atom`` or ``/formula``.
-    """
+    """Units of a table's numbers."""
 
     band_gap: str = "eV"
+    """eV, meV, kJ/mol, kcal/mol, Ry, Hartree or cm-1."""
     formation_energy: str = "eV/atom"
+    """The same with ``/atom`` or ``/formula``."""
 
     @field_validator("band_gap")
     @classmethod

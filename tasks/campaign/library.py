@@ -25,31 +25,23 @@ if TYPE_CHECKING:
 
 
 class StructureConfig(Settings):
-    """How a composition gets its structure.
-
-    Attributes
-    ----------
-    neighbours : int
-        Templates tried for a composition, nearest first, until one can be used.
-    minimum_ratio : float
-        Least distance between two atoms over the sum of their covalent radii (chosen: 99.7 % of
-        Materials Project structures keep 0.7).
-    maximum_emd : float
-        Farthest template, in places on the modified Pettifor scale (chosen:
-        `structure.templates.substitution.MAXIMUM_EMD`).
-    minimum_volume_scale, maximum_volume_scale : float
-        Least and greatest volume of the new cell over its template's (chosen:
-        `structure.templates.substitution.VOLUME_SCALES`).
-    maximum_sites : int
-        Larger cells are not used as templates (chosen: DFT on them costs too much).
-    """
+    """How a composition gets its structure."""
 
     neighbours: int = Field(default=10, ge=1)
+    """Templates tried for a composition, nearest first, until one can be used."""
     minimum_ratio: float = Field(default=0.70, gt=0, lt=2)
+    """Least distance between two atoms over the sum of their covalent radii (chosen: 99.7 % of
+    Materials Project structures keep 0.7)."""
     maximum_emd: float = Field(default=MAXIMUM_EMD, ge=0)
+    """Farthest template, in places on the modified Pettifor scale (chosen:
+    `structure.templates.substitution.MAXIMUM_EMD`)."""
     minimum_volume_scale: float = Field(default=VOLUME_SCALES[0], gt=0, le=1)
+    """Least volume of the new cell over its template's (chosen:
+    `structure.templates.substitution.VOLUME_SCALES`)."""
     maximum_volume_scale: float = Field(default=VOLUME_SCALES[1], ge=1)
+    """Greatest volume of the new cell over its template's."""
     maximum_sites: int = Field(default=80, ge=1)
+    """Larger cells are not used as templates (chosen: DFT on them costs too much)."""
 
     @property
     def volume_limits(self) -> tuple[float, float]:

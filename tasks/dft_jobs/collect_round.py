@@ -45,19 +45,13 @@ FRESH_S = 3600.0
 
 
 class CollectConfig(Settings):
-    """How job directories are judged.
-
-    Attributes
-    ----------
-    stale_after_h : float
-        A running job without a sign of life for longer is called stale.
-    wait_s : float
-        How long to wait for another collect of the same campaign, or for a run that is just handing
-        jobs off.
-    """
+    """How job directories are judged."""
 
     stale_after_h: float = Field(default=12.0, gt=0)
+    """A running job without a sign of life for longer is called stale."""
     wait_s: float = Field(default=600.0, ge=0)
+    """How long to wait for another collect of the same campaign, or for a run that is just handing
+    jobs off."""
 
 
 @dataclass

@@ -24,72 +24,57 @@ BUDGET = 1000
 
 
 class ExploreConfig(Settings):
-    """Settings of the search.
-
-    Attributes
-    ----------
-    oracle : OracleConfig
-        Who labels.
-    budget : int
-        Labels the search may ask the oracle for, answered or in flight.
-    batch : int
-        Suggestions an iteration, 20 in AGD.
-    iterations : int or None
-        Most iterations; None allows three times those the budget needs (chosen), which only a
-        space that is used up can reach. AGD counts suggestions, decodable or not: its experiments
-        are ``iterations: 50`` with ``decode_first: false``.
-    backend : {"batch", "bayesian-optimization"}
-        Our own Gaussian process, or scikit-learn's with the container of points and the
-        acquisition functions of the package AGD used, whose optimiser is run by neither.
-    acquisition : {"ucb", "ei"}
-    kappa, xi : float
-        See `models.search.latent_search.Acquisition`.
-    refit_every : int
-        Points between fits of the surrogate's kernel.
-    pool_size : int
-        Candidates proposed in each iteration (chosen).
-    shares : PoolShares
-        How they are made.
-    decode_first : bool
-        Decode the whole pool and choose among what decodes to a new composition, so that no
-        suggestion is lost; False chooses first, as in AGD.
-    surrogate_inputs : {"descriptors", "encoded", "proposed"}
-        What the surrogate sees of a candidate: descriptors of its composition (chosen: they predict
-        gaps far better), the latent of its composition, or the latent as it was proposed, as in
-        AGD. Only the last is known before decoding.
-    chemistry : {"strict", "any"}
-        Ask only for compositions that are neutral with balanced electronegativity, or for all that
-        keep the limits below, as in AGD.
-    minimum_elements, maximum_elements : int
-        Fewer than the least count as not decoded.
-    maximum_atoms : int
-        In the reduced formula; with the limit on elements, AGD's limits for candidates (sec. 3.2).
-    initial_at_most : int
-        The surrogate starts from at most this many labels: half the best, half drawn at random
-        (chosen: its cost grows with the cube of their number).
-    in_flight_at_most : int
-        Where the oracle answers later: the search rests while this many answers are outstanding.
-    """
+    """Settings of the search."""
 
     oracle: OracleConfig = OracleConfig()
+    """Who labels."""
     budget: int = Field(default=BUDGET, ge=1)
+    """Labels the search may ask the oracle for, answered or in flight."""
     batch: int = Field(default=BATCH, ge=1)
+    """Suggestions an iteration, 20 in AGD."""
     iterations: int | None = Field(default=None, ge=1)
+    """Most iterations; None allows three times those the budget needs (chosen), which only a space
+    that is used up can reach. AGD counts suggestions, decodable or not: its experiments are
+    ``iterations: 50`` with ``decode_first: false``."""
     backend: Backend = "batch"
+    """Our own Gaussian process, or scikit-learn's with the container of points and the acquisition
+    functions of the package AGD used, whose optimiser is run by neither."""
     acquisition: Literal["ucb", "ei"] = "ucb"
+    """What a candidate's worth is: upper confidence bound, or expected improvement."""
     kappa: float = Field(default=KAPPA, ge=0)
+    """Of ``ucb``: standard uncertainties added to the mean
+    (`models.search.latent_search.Acquisition`)."""
     xi: float = Field(default=XI, ge=0)
+    """Of ``ei``: improvement that does not count yet
+    (`models.search.latent_search.Acquisition`)."""
     refit_every: int = Field(default=REFIT_EVERY, ge=1)
+    """Points between fits of the surrogate's kernel."""
     pool_size: int = Field(default=6000, ge=1)
+    """Candidates proposed in each iteration (chosen)."""
     shares: PoolShares = PoolShares()
+    """How they are made."""
     decode_first: bool = True
+    """Decode the whole pool and choose among what decodes to a new composition, so that no
+    suggestion is lost; False chooses first, as in AGD."""
     surrogate_inputs: Literal["descriptors", "encoded", "proposed"] = "descriptors"
+    """What the surrogate sees of a candidate: descriptors of its composition (chosen: they predict
+    gaps far better), the latent of its composition, or the latent as it was proposed, as in AGD.
+    Only the last is known before decoding."""
     chemistry: Literal["strict", "any"] = "strict"
+    """Ask only for compositions that are neutral with balanced electronegativity, or for all that
+    keep the limits below, as in AGD."""
     minimum_elements: int = Field(default=2, ge=1)
+    """What has fewer elements counts as not decoded."""
     maximum_elements: int = Field(default=5, ge=1)
+    """What has more elements is not asked for."""
     maximum_atoms: int = Field(default=20, ge=1)
+    """In the reduced formula; with the limit on elements, AGD's limits for candidates (sec.
+    3.2)."""
     initial_at_most: int = Field(default=1000, ge=1)
+    """The surrogate starts from at most this many labels: half the best, half drawn at random
+    (chosen: its cost grows with the cube of their number)."""
     in_flight_at_most: int = Field(default=100, ge=1)
+    """Where the oracle answers later: the search rests while this many answers are outstanding."""
 
     @model_validator(mode="after")
     def _possible(self) -> ExploreConfig:

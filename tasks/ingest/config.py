@@ -17,45 +17,31 @@ from tasks.ingest.sources import SourceConfig
 
 
 class InitialConfig(Settings):
-    """Which labelled compounds the search starts from.
-
-    Attributes
-    ----------
-    count : int
-        How many, for ``rule: random``. AGD's Exp3 starts from 300, Exp2 from 1,000 (sec. 3.3).
-    rule : {"random", "all"}
-    maximum_eV : float or None
-        Only from compounds with gaps below it: 3.0 in AGD's Exp4 (sec. 3.3).
-    """
+    """Which labelled compounds the search starts from."""
 
     count: int = Field(default=300, ge=1)
+    """How many, for ``rule: random``. AGD's Exp3 starts from 300, Exp2 from 1,000 (sec. 3.3)."""
     rule: Literal["random", "all"] = "random"
+    """Draw at random, or take all."""
     maximum_eV: float | None = None
+    """Only from compounds with gaps below it: 3.0 in AGD's Exp4 (sec. 3.3)."""
 
 
 class IngestConfig(Settings):
-    """What a campaign starts from.
-
-    Attributes
-    ----------
-    sources : tuple of SourceConfig
-        Empty: the embedded data.
-    rules : tuple of Rule
-        Applied in order to the labelled compounds (`structure.rules.dataset_rules`). Whatever they
-        are, each formula is used once.
-    initial : InitialConfig
-    embedded : EmbeddedConfig
-        What fills the roles that no source has.
-    earlier : tuple of str
-        Earlier campaigns, as paths relative to this one's directory: what their finished
-        calculations labelled joins the initial labels, and compounds they gave jobs are known.
-    """
+    """What a campaign starts from."""
 
     sources: tuple[SourceConfig, ...] = ()
+    """Empty: the embedded data."""
     rules: tuple[Rule, ...] = (LowestEnergyPerFormula(), NoSingleElements())
+    """Applied in order to the labelled compounds (`structure.rules.dataset_rules`). Whatever they
+    are, each formula is used once."""
     initial: InitialConfig = InitialConfig()
+    """Which of the labelled compounds the search starts from."""
     embedded: EmbeddedConfig = EmbeddedConfig()
+    """What fills the roles that no source has."""
     earlier: tuple[str, ...] = ()
+    """Earlier campaigns, as paths relative to this one's directory: what their finished
+    calculations labelled joins the initial labels, and compounds they gave jobs are known."""
 
     @model_validator(mode="after")
     def _distinct_names(self) -> IngestConfig:

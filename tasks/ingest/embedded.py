@@ -25,29 +25,21 @@ if TYPE_CHECKING:
 
 
 class EmbeddedConfig(Settings):
-    """What fills the roles that no source of the campaign fills.
-
-    Attributes
-    ----------
-    initial : {"dft-set", "oracle"}
-        Where initial labels come from when no source has the role ``labels``: the shipped DFT set
-        (origin ``dft-gpaw``), or known compounds labelled by the shipped oracle (``ml``).
-    known : bool
-        Count the formulas of the shipped filter as known, beside those of the sources.
-    templates : tuple of {"prototypes", "dft-set"}
-        Where templates come from when no source has the role ``templates``.
-    oracle, generator : str
-        Shipped models that label, and that draw the compositions to label.
-    draws : int
-        How many compositions to draw (chosen; the known ones among them are kept).
-    """
+    """What fills the roles that no source of the campaign fills."""
 
     initial: Literal["dft-set", "oracle"] = "dft-set"
+    """Where initial labels come from when no source has the role ``labels``: the shipped DFT set
+    (origin ``dft-gpaw``), or known compounds labelled by the shipped oracle (``ml``)."""
     known: bool = True
+    """Count the formulas of the shipped filter as known, beside those of the sources."""
     templates: tuple[Literal["prototypes", "dft-set"], ...] = ("prototypes", "dft-set")
+    """Where templates come from when no source has the role ``templates``."""
     oracle: str = "oracle"
+    """Shipped model that labels."""
     generator: str = "matgan"
+    """Shipped model that draws the compositions to label."""
     draws: int = Field(default=50_000, ge=1)
+    """How many compositions to draw (chosen; the known ones among them are kept)."""
 
 
 def dft_set() -> Path:

@@ -33,55 +33,40 @@ Role = Literal["labels", "templates", "known"]
 
 
 class ColumnMap(Settings):
-    """What the source calls its columns.
-
-    Attributes
-    ----------
-    formula : str
-        A CIF folder or an ASE database answers it from the structures.
-    band_gap, formation_energy : str or None
-        None where the source has none.
-    id : str or None
-        For a CIF folder: the property table's column of file names.
-    """
+    """What the source calls its columns."""
 
     formula: str = "formula"
+    """A CIF folder or an ASE database answers it from the structures."""
     band_gap: str | None = None
+    """Column of band gaps; None where the source has none."""
     formation_energy: str | None = None
+    """Column of formation energies; None where the source has none."""
     id: str | None = None
+    """For a CIF folder: the property table's column of file names."""
 
 
 class SourceConfig(Settings):
-    """One data source.
-
-    Attributes
-    ----------
-    path : str
-        File or folder. ``${NAME}`` stands for an environment variable and is looked up when the
-        source is read, so that a campaign can move to another machine.
-    name : str
-        Label of the source in every table and report; default: the file name without endings.
-    format : {"auto", "csv", "parquet", "jsonl", "cif-folder", "ase-db"}
-    properties : str or None
-        Property table inside a CIF folder.
-    columns : ColumnMap
-    units : UnitMap
-    roles : tuple of {"labels", "templates", "known"}
-        What the source is used for: values to start from, structures to substitute into,
-        formulas that are not new.
-    round_fractions : bool
-        Take fractional formulas (``Fe0.95O``) in as the nearest whole-number ratio instead of
-        refusing them.
-    """
+    """One data source."""
 
     path: str = Field(min_length=1)
+    """File or folder. ``${NAME}`` stands for an environment variable and is looked up when the
+    source is read, so that a campaign can move to another machine."""
     name: str = ""
+    """Label of the source in every table and report; default: the file name without endings."""
     format: Format = "auto"
+    """Format of the source; ``auto`` tells it from the name."""
     properties: str | None = None
+    """Property table inside a CIF folder."""
     columns: ColumnMap = ColumnMap()
+    """What the source calls its columns."""
     units: UnitMap = UnitMap()
+    """Units of its values."""
     roles: tuple[Role, ...] = Field(min_length=1)
+    """What the source is used for: values to start from, structures to substitute into, formulas
+    that are not new."""
     round_fractions: bool = False
+    """Take fractional formulas (``Fe0.95O``) in as the nearest whole-number ratio instead of
+    refusing them."""
 
     @model_validator(mode="before")
     @classmethod

@@ -33,19 +33,13 @@ from tasks.report.contents import Contents, gather
 
 
 class ReportConfig(Settings):
-    """How the report looks.
-
-    Attributes
-    ----------
-    candidates : int
-        Most rows of the candidate table.
-    map_points : int
-        Most points a group on the map of compositions, a random sample of larger groups; 0 leaves
-        the map out. t-SNE takes most of the report's time, and that grows with the points.
-    """
+    """How the report looks."""
 
     candidates: int = Field(default=200, ge=1, le=5000)
+    """Most rows of the candidate table."""
     map_points: int = Field(default=250, ge=0, le=5000)
+    """Most points a group on the map of compositions, a random sample of larger groups; 0 leaves
+    the map out. t-SNE takes most of the report's time, and that grows with the points."""
 
 
 @stage("report", takes="everything above", gives="one page, artifacts", needs_ledger=True)

@@ -41,33 +41,25 @@ SEARCH = "search"
 
 
 class ScreenConfig(Settings):
-    """How drawn compositions are screened.
-
-    Attributes
-    ----------
-    max_atoms, max_elements, max_of_each : int
-        Largest reduced formula that goes on (AGD sec. 2.3).
-    excluded_elements : tuple of str
-        Elements that no candidate may have, e.g. ``(H, Be)``.
-    rules : RuleSet
-        Chemical validity. Default: charge neutral and electronegativity balanced, no alloys.
-    caution : float
-        Standard uncertainties taken off a candidate's utility for its score (chosen): of two
-        candidates with the same predicted gap the better known one comes first.
-    limit : int
-        Candidates that go on to the structure stage.
-    validity_sample : int
-        Novel compositions on which validity rates are reported beside the random baseline.
-    """
+    """How drawn compositions are screened."""
 
     max_atoms: int = Field(default=20, ge=2)
+    """Most atoms of a reduced formula that goes on (AGD sec. 2.3)."""
     max_elements: int = Field(default=5, ge=2)
+    """Most elements of a formula that goes on."""
     max_of_each: int = Field(default=7, ge=1)
+    """Most atoms of one element in a formula that goes on."""
     excluded_elements: tuple[str, ...] = ()
+    """Elements that no candidate may have, e.g. ``(H, Be)``."""
     rules: RuleSet = STRICT
+    """Chemical validity. Default: charge neutral and electronegativity balanced, no alloys."""
     caution: float = Field(default=1.0, ge=0)
+    """Standard uncertainties taken off a candidate's utility for its score (chosen): of two
+    candidates with the same predicted gap the better known one comes first."""
     limit: int = Field(default=2000, ge=1)
+    """Candidates that go on to the structure stage."""
     validity_sample: int = Field(default=10_000, ge=100)
+    """Novel compositions on which validity rates are reported beside the random baseline."""
 
     @field_validator("excluded_elements")
     @classmethod
