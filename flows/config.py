@@ -145,7 +145,7 @@ def validated(document: Mapping[str, Any], place: str) -> CampaignConfig:
         raise ConfigError(
             "; ".join(_complaint(e) for e in error.errors()),
             where=place,
-            fix="Correct the value; docs/guide/cli.md says where each setting is described.",
+            fix="Correct the value; `agd config --full` says what each setting means.",
         ) from error
 
 

@@ -31,15 +31,10 @@ _PROGRESS_EVERY = 50
 
 
 class TemplateConfig(StructureConfig):
-    """How candidates get their structures; see also `StructureConfig`.
-
-    Attributes
-    ----------
-    limit : int
-        How many of the best candidates are given a structure.
-    """
+    """How candidates get their structures; see also `StructureConfig`."""
 
     limit: int = Field(default=300, ge=1)
+    """How many of the best candidates are given a structure."""
 
 
 @dataclass(frozen=True)

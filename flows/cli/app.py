@@ -128,6 +128,21 @@ def serve(
 
 
 @app.command()
+def config(
+    name: Config = "agd-bandgap",
+    full: Annotated[
+        bool, typer.Option(help="All settings with what each means, not only those set.")
+    ] = False,
+) -> None:
+    """Print a campaign's settings as a YAML file to start from."""
+    from flows.config import load_config
+    from flows.settings_text import commented_yaml, short_yaml
+
+    found = load_config(name)
+    typer.echo(commented_yaml(found) if full else short_yaml(found), nl=False)
+
+
+@app.command()
 def stages() -> None:
     """Print the stages of the pipeline in order."""
     from flows.cli.stages import stage_table

@@ -13,17 +13,12 @@ from structure.records import Settings
 
 
 class Window(Settings):
-    """The band gaps a campaign is after, where it is after nothing else.
-
-    Attributes
-    ----------
-    minimum_eV : float
-    maximum_eV : float or None
-        None leaves the window open: the wider the gap the better.
-    """
+    """The band gaps a campaign is after, where it is after nothing else."""
 
     minimum_eV: float = Field(default=5.0, allow_inf_nan=False)
+    """Smallest gap wanted."""
     maximum_eV: float | None = Field(default=None, allow_inf_nan=False)
+    """None leaves the window open: the wider the gap the better."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Window:

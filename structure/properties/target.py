@@ -20,26 +20,19 @@ from structure.records import Settings
 
 
 class Target(Settings):
-    """Values of a property that are wanted.
-
-    Attributes
-    ----------
-    property : str
-        Its name.
-    minimum, maximum : float or None
-        Ends of the window, in the property's unit; None leaves an end open.
-    direction : {"maximise", "minimise"} or None
-        Which of the values inside come first. Default: the larger ones above a minimum, the
-        smaller ones below a maximum, the nearest to the centre between the two.
-    unit : str or None
-        Of a property of one's own, which this defines; empty where it has none.
-    """
+    """Values of a property that are wanted."""
 
     property: str
+    """Its name."""
     minimum: float | None = Field(default=None, allow_inf_nan=False)
+    """Lower end of the window, in the property's unit; None leaves it open."""
     maximum: float | None = Field(default=None, allow_inf_nan=False)
+    """Upper end of the window, in the property's unit; None leaves it open."""
     direction: Literal["maximise", "minimise"] | None = None
+    """Which of the values inside come first. Default: the larger ones above a minimum, the smaller
+    ones below a maximum, the nearest to the centre between the two."""
     unit: str | None = None
+    """Of a property of one's own, which this defines; empty where it has none."""
 
     @model_validator(mode="after")
     def _possible(self) -> Target:
