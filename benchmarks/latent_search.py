@@ -43,7 +43,7 @@ from tasks.campaign.outputs import Ingested, Trained
 from tasks.explore.stage import ExploreConfig, explore
 from tasks.explore.state import Rows
 from tasks.label import PROPERTY
-from tasks.oracles.oracle import MLOracle
+from tasks.oracles.ml import MLOracle
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = shipped("")

@@ -12,15 +12,9 @@ from structure.errors import DataError
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, read_table, write_table
 from tasks.campaign.outputs import Trained
-from tasks.oracles.oracle import (
-    PROPERTY,
-    Answer,
-    Asked,
-    MLOracle,
-    Oracle,
-    OracleConfig,
-    oracle_for,
-)
+from tasks.oracles.answer import PROPERTY, Answer, Asked, Oracle
+from tasks.oracles.ml import MLOracle
+from tasks.oracles.oracle import OracleConfig, oracle_for
 from tasks.oracles.table import TableOracle
 
 __all__ = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,7 @@ MAY_IMPORT = {
     "flows": {"tasks"},
 }
 
-SHARED_ROOMS = {"ledger", "campaign", "dft_jobs", "oracles"}
+SHARED_ROOMS = ("ledger", "campaign", "dft_jobs", "oracles")
 """Rooms of tasks/ that are no stage; each may import the ones before it in this order."""
 
 SHARED_WORDS = {
@@ -44,6 +45,11 @@ MOST_IN_A_ROOM = 14
 
 def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """Return the dotted name of a module; a package's is that of its folder."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -97,6 +103,33 @@ def test_stages_never_import_each_other():
             if stage in stages and stage != own:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert not wrong
+
+
+def test_rooms_that_stages_share_import_those_before_them_only():
+    wrong = []
+    for path in modules("tasks"):
+        own = path.relative_to(ROOT / "tasks").parts[0]
+        if own not in SHARED_ROOMS:
+            continue
+        allowed = SHARED_ROOMS[: SHARED_ROOMS.index(own) + 1]
+        for name in imported(path):
+            parts = name.split(".")
+            if parts[0] == "tasks" and len(parts) > 1 and parts[1] not in allowed:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong
+
+
+def test_no_module_imports_itself_through_others():
+    """Imports inside functions count: they hide a circle, they do not open it."""
+    names = {name_of(path): path for package in PACKAGES for path in modules(package)}
+    graph = {
+        name: {other for other in imported(path) if other in names and other != name}
+        for name, path in names.items()
+    }
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail("circle: " + " <- ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("package", ["structure", "models", "dft_inputs"])

@@ -19,7 +19,7 @@ from tasks.ledger.reading import (
     read_ledger,
     stage_times,
 )
-from tasks.oracles.oracle import SEARCH
+from tasks.oracles.answer import ASKED_BY_SEARCH
 
 STAGES = ("ingest", "train", "explore", "screening", "sample", "screen", "template", "filter",
           "handoff", "report")  # fmt: skip
@@ -51,7 +51,7 @@ def _stands(root: Path, ledger: Ledger) -> list[str]:
         f"candidates  {_told(candidates_by_status(ledger))}",
         f"jobs        {_told(jobs_by_state(ledger))}",
     ]
-    if asked := jobs_by_state(ledger, asked_by=SEARCH):
+    if asked := jobs_by_state(ledger, asked_by=ASKED_BY_SEARCH):
         lines.append(f"of these    {_told(asked)}, asked by the search")
     return lines
 

@@ -16,7 +16,7 @@ from structure.composition import keys_of, reduce
 from structure.properties.target import Target
 from structure.records import Record
 from tasks.explore.state import Rows, SearchState, Setting, Status
-from tasks.oracles.oracle import Answer, Asked
+from tasks.oracles.answer import Answer, Asked
 
 
 class Tally(Record):

@@ -33,7 +33,8 @@ from tasks.explore.iteration import Tally, arrivals, ask, choose
 from tasks.explore.state import STAGE, LatentSpace, Rows, SearchState, Setting
 from tasks.explore.summary import Iteration, write_summary
 from tasks.ledger.ledger import Label
-from tasks.oracles.oracle import PROPERTY, Oracle, oracle_for
+from tasks.oracles.answer import PROPERTY, Oracle
+from tasks.oracles.oracle import oracle_for
 
 __all__ = ["ExploreConfig", "Progress", "explore"]
 

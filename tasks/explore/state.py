@@ -22,7 +22,7 @@ from structure.properties.target import Targets
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, read_table
 from tasks.explore.config import ExploreConfig
-from tasks.oracles.oracle import PROPERTY, Oracle
+from tasks.oracles.answer import PROPERTY, Oracle
 
 logger = logging.getLogger(__name__)
 

@@ -45,9 +45,9 @@ from tasks.dft_jobs.emit import Emission, each_question_once
 from tasks.ledger.ledger import Label, Origin
 from tasks.ledger.reading import read_ledger
 from tasks.oracles import run_here
+from tasks.oracles.answer import PROPERTY, Answer, Asked
 from tasks.oracles.core_hours import room_for
 from tasks.oracles.dft_settings import DFTOracleConfig, Engine
-from tasks.oracles.oracle import PROPERTY, Answer, Asked
 
 if TYPE_CHECKING:
     from structure.templates.library import TemplateLibrary

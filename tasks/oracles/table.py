@@ -12,33 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from structure.composition import formulas_of, keys_of
-from structure.errors import ConfigError, DataError, Rejection
+from structure.errors import DataError, Rejection
 from structure.files import sha256_of
 from structure.sources.quantities import BAND_GAP, ValueColumn
 from structure.sources.table_schema import TableSchema, read_by_schema
-from structure.sources.tables import resolve_path
 from tasks.ledger.ledger import Origin
-from tasks.oracles.oracle import PROPERTY, Answer, Asked, OracleConfig
+from tasks.oracles.answer import PROPERTY, Answer, Asked
 
 logger = logging.getLogger(__name__)
-
-
-def table_oracle(config: OracleConfig) -> TableOracle:
-    """Read the table that a configuration names.
-
-    Raises
-    ------
-    ConfigError, DataError
-        If it names none, or the table cannot be used; see `TableOracle.read`.
-    """
-    if config.table is None:
-        raise ConfigError("the oracle has no table", fix="Name a file with `oracle.table`.")
-    return TableOracle.read(
-        resolve_path(config.table),
-        config.formula_column,
-        config.value_column,
-        config.units.band_gap,
-    )
 
 
 class TableOracle:

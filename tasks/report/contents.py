@@ -25,7 +25,7 @@ from tasks.campaign.outputs import (
     Templated,
     Trained,
 )
-from tasks.oracles.oracle import SEARCH
+from tasks.oracles.answer import ASKED_BY_SEARCH
 
 Columns = dict[str, np.ndarray]
 
@@ -195,7 +195,9 @@ def gather(
         answered_by=tuple(
             sorted({x.origin for x in campaign.ledger.labels("band_gap_eV") if x.iteration})
         ),
-        asked_jobs=_tally([j["state"] for j in jobs if j["story"].get("asked_by") == SEARCH]),
+        asked_jobs=_tally(
+            [j["state"] for j in jobs if j["story"].get("asked_by") == ASKED_BY_SEARCH]
+        ),
     )
 
 
@@ -209,6 +211,6 @@ def _job_folders(jobs: list[dict[str, Any]], survivors: Table, batch: str) -> di
     before = {
         job["formula"]: job["folder"]
         for job in jobs
-        if job["formula"] in chosen and job["story"].get("asked_by") == SEARCH
+        if job["formula"] in chosen and job["story"].get("asked_by") == ASKED_BY_SEARCH
     }
     return before | handed

@@ -19,7 +19,7 @@ from structure.rules.validity import explain
 from tasks.campaign.handles import Handle
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.reading import read_ledger
-from tasks.oracles.oracle import SEARCH
+from tasks.oracles.answer import ASKED_BY_SEARCH
 
 _LONG = ("latent", "structure_json", "key", "formula", "counts")
 """Columns that are not for reading."""
@@ -188,7 +188,7 @@ def _in_ledger(ledger: Ledger, name: str) -> Iterator[str]:
         rank = f", rank {candidate.rank}" if candidate.rank else ""
         yield f"candidate: {candidate.status}{rank} {candidate.sentence}".rstrip()
     for job in ledger.jobs(formula=name):
-        asked = job["story"].get("asked_by") == SEARCH
+        asked = job["story"].get("asked_by") == ASKED_BY_SEARCH
         who = f", asked by the search in iteration {job['story']['iteration']}" if asked else ""
         yield f"job: {job['state']} in {job['folder']}{who}{_outcome(job)}"
 

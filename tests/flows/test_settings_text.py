@@ -17,7 +17,7 @@ from flows.settings_text import _models, commented_yaml, settings_page, short_ya
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "settings.md"
 
 
-BEING_MOVED = ("OracleConfig", "DFTOracleConfig", "ClusterSettings")
+BEING_MOVED = ("DFTOracleConfig", "ClusterSettings")
 
 
 def undescribed(model: type[BaseModel]) -> Iterator[str]:

@@ -20,7 +20,8 @@ from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import write_table
 from tasks.campaign.outputs import Explored, Ingested, Trained
 from tasks.explore.stage import ExploreConfig, Progress, explore
-from tasks.oracles.oracle import Answer, Asked, MLOracle
+from tasks.oracles.answer import Answer, Asked
+from tasks.oracles.ml import MLOracle
 
 NAMES = ("Li", "Na", "Mg", "Ca", "Al", "O", "F", "Cl")
 COLUMNS = [INDEX[name] for name in NAMES]

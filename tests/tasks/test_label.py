@@ -17,8 +17,7 @@ from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import read_table, write_table
 from tasks.campaign.outputs import Trained
 from tasks.label import Answer, MLOracle, OracleConfig, TableOracle, label_table, oracle_for
-from tasks.oracles.oracle import check_ready
-from tasks.oracles.table import table_oracle
+from tasks.oracles.oracle import check_ready, table_oracle
 from tests.tasks.search_world import SlowOracle, SmoothModel
 
 KNOWN = parse_formulas(["NaCl", "MgO", "K4Mn4O8", "NaCl"])

@@ -24,7 +24,7 @@ from tasks.campaign.handles import read_table, write_table
 from tasks.campaign.outputs import Explored, Ingested, Trained
 from tasks.explore.stage import ExploreConfig, Progress, explore
 from tasks.explore.state import Rows
-from tasks.oracles.oracle import Answer, Asked
+from tasks.oracles.answer import Answer, Asked
 from tests.tasks.search_world import (
     CONFIG,
     INITIAL,

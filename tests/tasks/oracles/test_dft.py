@@ -28,8 +28,9 @@ from tasks.campaign.library import StructureConfig
 from tasks.explore.stage import Progress
 from tasks.ledger.ledger import Label
 from tasks.oracles import run_here
+from tasks.oracles.answer import Asked
 from tasks.oracles.dft_settings import DFTOracleConfig
-from tasks.oracles.oracle import Asked, OracleConfig, check_ready, oracle_for
+from tasks.oracles.oracle import OracleConfig, check_ready, oracle_for
 from tasks.report.story import story_of
 from tests.tasks import dft_world
 from tests.tasks.dft_world import FAKE_VASP, cluster, config, job_places, oracle_of

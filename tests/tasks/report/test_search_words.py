@@ -14,7 +14,8 @@ from structure.properties.gap_window import band_gaps
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import read_table
 from tasks.explore.stage import ExploreConfig
-from tasks.oracles.oracle import Answer, MLOracle
+from tasks.oracles.answer import Answer
+from tasks.oracles.ml import MLOracle
 from tasks.report import figures, search_words
 from tests.tasks.search_world import SlowOracle, SmoothModel, search
 
