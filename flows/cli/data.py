@@ -1,7 +1,7 @@
-"""``agd data``: look at data before a campaign spends a night on them.
+"""``agd data``: fetch open data, and look at data before a campaign spends a night on them.
 
-In: a configuration, or a folder of tables. Out: what ingest would take in and turn down, or a
-filter of known formulas.
+In: a provider, a configuration, or a folder of tables. Out: a folder that campaigns and training
+read, what ingest would take in and turn down, or a filter of known formulas.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Check data sources; build the filter of known formulas.")
+app = typer.Typer(help="Fetch open data; check data sources; build the filter of known formulas.")
 
 
 @app.command()
@@ -98,3 +98,51 @@ def known(
     for name, number in counted.items():
         typer.echo(f"{name}: {number:,} distinct formulas")
     typer.echo(f"wrote {out}")
+
+
+@app.command()
+def fetch(
+    provider: Annotated[str, typer.Argument(help="materials-project, optimade or matbench.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to fill; one a query.")],
+    elements: Annotated[
+        str, typer.Option(help="Only compounds with all of these, e.g. Na,Cl.")
+    ] = "",
+    properties: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--property",
+            help="May be repeated: band_gap; of OPTIMADE band_gap=_oqmd_band_gap:eV; of Matbench "
+            "the one table, e.g. mp_gap.",
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most records.")] = None,
+    address: Annotated[
+        str, typer.Option(help="Of the provider; for OPTIMADE also its id, e.g. oqmd.")
+    ] = "",
+) -> None:
+    """Fetch crystals and properties from a provider; the same command goes on after a cut."""
+    from tasks.fetch.providers import provider as named
+    from tasks.fetch.source_folder import fetch as fill
+    from tasks.fetch.source_folder import lines_for_campaign
+
+    def report(done: int, total: int | None) -> None:
+        typer.echo(f"{done:,} records" + (f" of {total:,}" if total else ""), err=True)
+
+    symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
+    with named(
+        provider,
+        to,
+        address=address,
+        elements=symbols,
+        properties=properties or (),
+        limit=limit,
+    ) as source:
+        found = fill(source, to, report)
+    typer.echo(f"{found.title}: {found.rows:,} records in {to}, licence: {found.licence}")
+    for code, number in found.refused.items():
+        typer.echo(f"turned down, {code}: {number:,}")
+    typer.echo("In a campaign's YAML:")
+    for line in lines_for_campaign(to, found):
+        typer.echo(line)
+    if "agd-data.json" in found.files:
+        typer.echo(f"To train on it: agd train --data {to}")

@@ -5,7 +5,9 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from flows.cli.app import app
+from structure.errors import ConfigError
 from structure.rules.known_formulas import load_filter
+from tests.tasks.fetch.stand_in import KEY, Server, serving
 
 RUNNER = CliRunner()
 
@@ -43,3 +45,22 @@ def test_the_filter_of_known_formulas_can_be_built(tmp_path: Path, monkeypatch) 
     assert result.exit_code == 0, result.output
     assert "total: 2 distinct formulas" in result.output
     assert len(load_filter(tmp_path / "out")[0]) == 2
+
+
+def test_fetched_data_come_with_the_lines_that_name_them(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MP_API_KEY", KEY)
+    words = ["data", "fetch", "materials-project", "--to", str(tmp_path / "mp")]
+    words += ["--property", "band_gap", "--elements", "Na, Cl"]
+    with serving(Server()) as server:
+        result = RUNNER.invoke(app, [*words, "--address", server.address])
+    assert result.exit_code == 0, result.output
+    assert "licence: CC BY 4.0" in result.stdout
+    assert "columns: {formula: formula, id: material_id, band_gap: band_gap_eV}" in result.stdout
+    assert "records of" in result.stderr
+
+
+def test_a_fetch_without_a_key_says_where_to_get_one(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("MP_API_KEY", raising=False)
+    result = RUNNER.invoke(app, ["data", "fetch", "materials-project", "--to", str(tmp_path)])
+    assert isinstance(result.exception, ConfigError)
+    assert "materialsproject.org/api" in str(result.exception)

@@ -1,0 +1,1 @@
+"""Fetching open data: what providers have, as a folder that ingest and training read."""
