@@ -269,7 +269,7 @@ def state_after(judgement: Judgement) -> State:
 
 def _properties(ticket: Ticket, judgement: Judgement) -> tuple[dict[str, float], Rejection | None]:
     by_kind = {name.partition("-")[2]: out for name, out in judgement.outputs.items()}
-    properties: dict[str, float] = Field(default_factory=dict)
+    properties: dict[str, float] = {}
     static = by_kind.get(VASP_ENERGY_STEP)
     if static is not None:
         properties["energy_eV"] = static.energy

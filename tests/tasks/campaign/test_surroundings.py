@@ -68,7 +68,7 @@ def test_the_command_line_settles_threads_before_the_libraries_that_read_them_ar
 @pytest.mark.parametrize("given", [None, "1"])
 def test_pytorch_has_the_threads_that_were_settled(given):
     code = (
-        "import os, sys\nfrom flows import cli\n"
+        "import os, sys\nfrom flows.cli import app as cli\n"
         "@cli.app.command()\n"
         "def look():\n    import torch\n    print(torch.get_num_threads())\n"
         "sys.argv = ['agd', 'look']\ncli.main()\n"
