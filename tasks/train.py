@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from models.fitting.checkpoints import model_hash
 from models.pretrained import shipped
@@ -23,7 +23,7 @@ from models.properties.boosting import BoostingConfig
 from models.properties.forest import ForestConfig
 from structure.composition import first_of_each, keys_of
 from structure.errors import DataError, ModelError
-from structure.files import sha256_of
+from structure.files import sha256_of, write_bytes
 from structure.records import Settings
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, ModelHandle, read_table
@@ -43,6 +43,7 @@ SHIPPED: tuple[ModelName, ...] = ("oracle", "matgan", "sequence", "autoencoder",
 """The weights a campaign needs; all of them are shipped."""
 
 GAP = "band_gap_eV"
+OWN_NAME = r"^[a-z0-9][a-z0-9_-]*$"
 
 
 class ScreeningConfig(Settings):
@@ -66,11 +67,18 @@ class TrainConfig(Settings):
     """Models to fit inside the campaign; the others are the shipped ones."""
     data: str | None = None
     """Folder of training data for them; ``${NAME}`` stands for an environment variable."""
+    own: dict[Annotated[str, StringConstraints(pattern=OWN_NAME)], str] = Field(
+        default_factory=dict
+    )
+    """Folders of weights of your own by name, copied into the campaign: generators and oracles are
+    then named so. One called like a shipped model takes its place."""
     screening: ScreeningConfig = Field(default_factory=ScreeningConfig)
     """The model that screens."""
 
     @model_validator(mode="after")
     def _has_data(self) -> TrainConfig:
+        if both := sorted(set(self.fit) & set(self.own)):
+            raise ValueError(f"{both[0]!r} is to be fitted and is one of your own; choose one")
         if self.fit and self.data is None:
             raise ValueError("`fit` names models, so `data` must name a folder to fit them on")
         return self
@@ -103,25 +111,27 @@ def train(campaign: Campaign, config: TrainConfig) -> Trained:
         If weights are missing or damaged, or cannot be fitted.
     """
     handles: dict[str, ModelHandle] = {}
-    for name in SHIPPED:
+    for name in (*SHIPPED, *(name for name in config.own if name not in SHIPPED)):
         build = partial(_settle, campaign, config, name)
         handles[name] = campaign.once("train", name, ModelHandle, build)
         _unchanged(campaign.root, handles[name])
     return campaign.once("train", "all", Trained, lambda: Trained(models=handles))
 
 
-def _settle(campaign: Campaign, config: TrainConfig, name: ModelName) -> ModelHandle:
-    """Check or fit one model, and record it."""
-    fitted = name in config.fit
-    if fitted:
-        _fit_inside(campaign, config, name)
-    path = f"models/{name}" if fitted else name
-    folder = campaign.root / path if fitted else shipped(path)
+def _settle(campaign: Campaign, config: TrainConfig, name: str) -> ModelHandle:
+    """Check, copy or fit one model, and record it."""
+    inside = name in config.fit or name in config.own
+    path = f"models/{name}" if inside else name
+    folder = campaign.root / path if inside else shipped(path)
+    if name in config.own:
+        _copy_inside(config.own[name], folder)
+    elif inside:
+        _fit_inside(campaign, config, name)  # type: ignore[arg-type]
     saved = checked(folder)
     campaign.ledger.add_model(name, saved.sha256, saved.trained_on, dict(saved.metrics))
     return ModelHandle(
         name=name,
-        place="campaign" if fitted else "shipped",
+        place="campaign" if inside else "shipped",
         path=path,
         sha256=saved.sha256,
         config_sha256=model_hash(folder),
@@ -139,6 +149,19 @@ def _fit_inside(campaign: Campaign, config: TrainConfig, name: ModelName) -> Non
     seed = campaign.seed_of("train", name)
     with _console(name) as report:
         fit_model(data, name, campaign.root / "models" / name, seed, work, report)
+
+
+def _copy_inside(source: str, folder: Path) -> None:
+    """Copy a folder of weights into the campaign; ``config.json`` comes last."""
+    from models.fitting.checkpoints import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
+    from models.registry import check_kind
+    from structure.sources.tables import resolve_path
+
+    given = resolve_path(source)
+    check_kind(checked(given).kind)
+    for file in (WEIGHTS_NAME, CARD_NAME, CONFIG_NAME):
+        if (given / file).exists():
+            write_bytes(folder / file, (given / file).read_bytes())
 
 
 def _console(name: str) -> AbstractContextManager[Report]:

@@ -227,3 +227,43 @@ def test_the_screening_model_is_the_same_when_a_campaign_is_run_again(tmp_path: 
 
 def test_the_shipped_weights_are_whole() -> None:
     assert stage.verify_shipped() == list(SHIPPED)
+
+
+def test_weights_of_ones_own_are_copied_into_the_campaign_and_checked(
+    tmp_path: Path, shipped: Path
+) -> None:
+    own = tmp_path / "own"
+    about = stage.checked(shipped / "oracle").model_copy(update={"kind": "forest"})
+    save_model_folder(own, {"x": np.arange(4)}, about, "card")
+    config = TrainConfig(own={"mine": str(own), "oracle": str(own)})
+    with Campaign(tmp_path / "c", {}, 1) as campaign:
+        trained = campaign.run(train, config)
+        assert list(trained.models) == [*SHIPPED, "mine"]
+        assert {trained.models[n].place for n in ("mine", "oracle")} == {"campaign"}
+        copied = trained.models["mine"].folder(campaign.root)
+        assert (copied / WEIGHTS_NAME).read_bytes() == (own / WEIGHTS_NAME).read_bytes()
+        (own / WEIGHTS_NAME).unlink()
+        assert campaign.run(train, config) == trained
+        (copied / WEIGHTS_NAME).write_bytes(b"other")
+        with pytest.raises(ModelError, match="not the ones"):
+            campaign.run(train, config)
+
+
+def test_weights_of_a_kind_that_nobody_brings_stop_the_stage(tmp_path: Path, shipped: Path) -> None:
+    about = stage.checked(shipped / "oracle").model_copy(update={"kind": "crystal-ball"})
+    save_model_folder(tmp_path / "own", {}, about, "card")
+    config = TrainConfig(own={"mine": str(tmp_path / "own")})
+    with (
+        Campaign(tmp_path / "c", {}, 1) as campaign,
+        pytest.raises(ConfigError, match="'crystal-ball'"),
+    ):
+        campaign.run(train, config)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"own": {"../x": "w"}}, {"own": {"oracle": "w"}, "fit": ["oracle"], "data": "d"}],
+)
+def test_own_weights_have_a_plain_name_and_are_not_also_fitted(settings: dict) -> None:
+    with pytest.raises(ValidationError, match=r"own|one of your own"):
+        TrainConfig.model_validate(settings)
