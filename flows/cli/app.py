@@ -215,6 +215,21 @@ def report(
 
 
 @app.command()
+def export(
+    campaign: Annotated[Path, typer.Argument(help="Campaign directory.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
+    licence: Annotated[
+        str, typer.Option(help="Address of the licence that the results are given under.")
+    ] = "",
+) -> None:
+    """Write a campaign as a Workflow Run RO-Crate, with its candidates for OPTIMADE."""
+    from tasks.export.campaign_export import export as write
+
+    number = write(campaign, to, licence)
+    typer.echo(f"wrote {to} with {number:,} candidates")
+
+
+@app.command()
 def doctor(
     about: Annotated[
         str | None,

@@ -1,0 +1,1 @@
+"""Exporting a campaign: formats that other people's programs read."""
