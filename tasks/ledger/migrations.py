@@ -9,6 +9,7 @@ adds, so that a run of the earlier release that has the ledger open goes on.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -149,9 +150,34 @@ def copy_in_memory(engine: sa.Engine, place: Place) -> sa.Engine:
     memory = sa.create_engine(
         "sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
     )
+    with engine.connect() as source:
+        if place.file is not None:
+            _copy_file(source, memory)
+        else:
+            _copy_rows(source, place.schema, memory)
+    with memory.begin() as target:
+        query = sa.select(FACTS.c.value).where(FACTS.c.name == "schema")
+        version = as_number(str(target.scalar(query)), place)
+        for migration in MIGRATIONS:
+            if migration.version > version:
+                _apply(target, migration, None)
+    return memory
+
+
+def _copy_file(source: sa.Connection, memory: sa.Engine) -> None:
+    """Copy an SQLite database page by page."""
+    with memory.connect() as target:
+        ours, theirs = target.connection.dbapi_connection, source.connection.dbapi_connection
+        assert isinstance(ours, sqlite3.Connection)
+        assert isinstance(theirs, sqlite3.Connection)
+        theirs.backup(ours)
+
+
+def _copy_rows(source: sa.Connection, schema: str | None, memory: sa.Engine) -> None:
+    """Copy the tables of a schema row by row."""
     found, plain = sa.MetaData(), sa.MetaData()
-    with engine.connect() as source, memory.begin() as target:
-        found.reflect(source, schema=place.schema, only=lambda name, _: name in METADATA.tables)
+    found.reflect(source, schema=schema, only=lambda name, _: name in METADATA.tables)
+    with memory.begin() as target:
         for table in found.tables.values():
             columns = [
                 sa.Column(c.name, c.type.as_generic(), primary_key=c.primary_key)
@@ -161,10 +187,3 @@ def copy_in_memory(engine: sa.Engine, place: Place) -> sa.Engine:
             copied.create(target)
             for rows in source.execute(sa.select(table)).mappings().partitions(_AT_A_TIME):
                 target.execute(sa.insert(copied), [dict(row) for row in rows])
-        version = as_number(
-            str(target.scalar(sa.select(FACTS.c.value).where(FACTS.c.name == "schema"))), place
-        )
-        for migration in MIGRATIONS:
-            if migration.version > version:
-                _apply(target, migration, None)
-    return memory
