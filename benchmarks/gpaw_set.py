@@ -28,7 +28,8 @@ from pymatgen.core import Element, Structure
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from dft_inputs.batch.scheduler import ClusterSettings, batch_files  # noqa: E402
+from dft_inputs.batch.cluster_settings import ClusterSettings  # noqa: E402
+from dft_inputs.batch.scheduler import batch_files  # noqa: E402
 from dft_inputs.gpaw.jobs import GpawResult, Treatment, gpaw_job, read_result  # noqa: E402
 from dft_inputs.job.folder import Job, extend_batch, next_batch_name, write_batch  # noqa: E402
 from dft_inputs.job.status import State  # noqa: E402
@@ -143,7 +144,7 @@ def asked(path: Path) -> Iterator[tuple[dict, Job]]:
 def emit(campaign: Campaign, jobs: list[Job]) -> Path:
     """Write a batch of candidates, or add references to theirs, and record the jobs."""
     root, role = campaign.root, jobs[0].ticket.role
-    files = batch_files(HERE, "", (), len(jobs), engine="gpaw")
+    files = batch_files(HERE, GPAW, [job.ticket for job in jobs])
     facts = {"recipe": GPAW.name, "recipe_sha256": GPAW.hash, "choices": list(GPAW.choices)}
     if role == "reference":
         place = root / "references"

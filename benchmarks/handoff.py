@@ -37,7 +37,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from dft_inputs.batch.scheduler import ClusterSettings  # noqa: E402
+from dft_inputs.batch.cluster_settings import ClusterSettings  # noqa: E402
 from dft_inputs.job.folder import batches, emitted_jobs, job_folders  # noqa: E402
 from dft_inputs.job.status import scan  # noqa: E402
 from dft_inputs.references.prototypes import build  # noqa: E402

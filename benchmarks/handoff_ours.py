@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from dft_inputs.batch.scheduler import ClusterSettings  # noqa: E402
+from dft_inputs.batch.cluster_settings import ClusterSettings  # noqa: E402
 from dft_inputs.job.folder import batches  # noqa: E402
 from tasks.campaign.directory import Campaign  # noqa: E402
 from tasks.campaign.handles import write_table  # noqa: E402

@@ -33,10 +33,11 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.measuring import publish  # noqa: E402
 from dft_inputs.cluster import runner  # noqa: E402
 from dft_inputs.gpaw.jobs import interpreter  # noqa: E402
+from dft_inputs.job.cell import elements_of, job_structure  # noqa: E402
 from dft_inputs.properties.phonon_bands import band_picture  # noqa: E402
 from dft_inputs.properties.phonons import Phonons, read_phonons  # noqa: E402
 from dft_inputs.recipes.shipped import DISPLACEMENT_A, PAPER  # noqa: E402
-from dft_inputs.vasp.inputs import elements_of, job_structure, potcar_symbols, step_inputs  # noqa: E402
+from dft_inputs.vasp.inputs import potcar_symbols, step_inputs  # noqa: E402
 from structure.files import write_text  # noqa: E402
 
 FAKE = ROOT / "tests" / "engines" / "fake_vasp"

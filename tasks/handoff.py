@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from pydantic import field_validator
 
-from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.batch.cluster_settings import ClusterSettings
+from dft_inputs.engines import recipe_named, recipes
 from dft_inputs.job.folder import Job
 from dft_inputs.job.prepare import prepare_job
 from dft_inputs.recipes.recipe import Recipe
-from dft_inputs.recipes.shipped import RECIPES, recipe_named
 from structure.crystals.crystal_text import structure_from_json
 from structure.errors import Rejection
 from structure.records import Settings
@@ -58,8 +58,8 @@ class HandoffConfig(Settings):
     @field_validator("recipe")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        if name not in RECIPES:
-            raise ValueError(f"choose one of {', '.join(sorted(RECIPES))}")
+        if name not in recipes():
+            raise ValueError(f"choose one of {', '.join(sorted(recipes()))}")
         return name
 
     def chosen_recipe(self) -> Recipe:

@@ -13,19 +13,19 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, ValidationError, model_validator
 
-from dft_inputs.batch.scheduler import script
+from dft_inputs.batch.cluster_settings import script
 from dft_inputs.cluster.gpaw_worker import question_sha256
 from dft_inputs.job.folder import Job, first_status
 from dft_inputs.job.ticket import ID_DIGITS, Role, Ticket, content_hash, ticket_steps
+from dft_inputs.job.treatment import CRYSTAL, Treatment
 from dft_inputs.job.untrusted import json_of, shown, why
 from dft_inputs.recipes.recipe import GpawSettings
-from dft_inputs.recipes.shipped import RECIPES
+from dft_inputs.recipes.shipped import GPAW
 from structure.errors import CalculationError, Rejection
 from structure.files import write_json, write_text
 from structure.records import Record
@@ -59,9 +59,6 @@ GAP_TOLERANCE_EV = 1e-6
 """Rounding between gaps of one calculation."""
 
 WORKER = Path(__file__).parents[1] / "cluster" / "gpaw_worker.py"
-
-Kind = Literal["crystal", "metal", "molecule"]
-"""How the ground state is sampled: a compound, an elemental metal, or a molecule in a box."""
 
 
 class GpawResult(Record):
@@ -114,27 +111,6 @@ class GpawResult(Record):
         return self
 
 
-@dataclass(frozen=True)
-class Treatment:
-    """How one job departs from a spin-paired crystal.
-
-    Attributes
-    ----------
-    kind : {"crystal", "metal", "molecule"}
-    magnetic_moments : tuple of float, optional
-        Initial moment of each site, in Bohr magnetons; makes the run spin-polarised.
-    time_limit_s : int
-        The worker gives up after this much CPU time.
-    """
-
-    kind: Kind = "crystal"
-    magnetic_moments: tuple[float, ...] | None = None
-    time_limit_s: int = 3600
-
-
-CRYSTAL = Treatment()
-
-
 def unsupported(elements: Iterable[str]) -> Rejection | None:
     """Return why GPAW cannot calculate a compound of these elements, or None if it can."""
     missing = sorted(set(elements) - GPAW_ELEMENTS)
@@ -177,8 +153,11 @@ def gpaw_job(
     CalculationError
         If the recipe is one of another engine.
     """
-    if recipe.engine != "gpaw":
-        raise CalculationError(f"recipe {recipe.name} is one of engine {recipe.engine}, not gpaw")
+    step = recipe.steps[0]
+    if step.gpaw is None:
+        raise CalculationError(
+            f"recipe {recipe.name} is one of engine {recipe.engine}: it has no settings for GPAW"
+        )
     symbols = [site.specie.symbol for site in structure]
     refusal = unsupported(symbols)
     if refusal is not None:
@@ -190,7 +169,7 @@ def gpaw_job(
         content_sha256=digest,
         formula=formula,
         role=role,
-        engine="gpaw",
+        engine=recipe.engine,
         cell={e: int(n) for e, n in structure.composition.get_el_amt_dict().items()},
         volume_A3=round(float(structure.volume), 4),
         recipe=recipe.name,
@@ -198,9 +177,6 @@ def gpaw_job(
         steps=ticket_steps(recipe, role),
         story=dict(story or {}),
     )
-    step = recipe.steps[0]
-    if step.gpaw is None:
-        raise CalculationError(f"recipe {recipe.name} has no settings for GPAW")
     document = {
         "id": ticket.id,
         "recipe_hash": recipe.hash,
@@ -353,11 +329,10 @@ def _is_of_recipe(settings: GpawSettings, ticket: Ticket) -> bool:
 
     Of an older one only the hash is known: that of the shipped recipe with these settings.
     """
-    recipe = RECIPES.get(ticket.recipe)
-    if recipe is None:
+    if ticket.recipe != GPAW.name:
         return True
-    step = recipe.steps[0].model_copy(update={"gpaw": settings})
-    return recipe.model_copy(update={"steps": (step,)}).hash == ticket.recipe_sha256
+    step = GPAW.steps[0].model_copy(update={"gpaw": settings})
+    return GPAW.model_copy(update={"steps": (step,)}).hash == ticket.recipe_sha256
 
 
 def input_structure(document: Mapping[str, Any]) -> Structure:

@@ -16,33 +16,17 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dft_inputs.batch.answers import APPROVED
 from dft_inputs.batch.approval import approval_text
 from dft_inputs.batch.job_list import index_files
-from dft_inputs.batch.scheduler import script
-from dft_inputs.job.ticket import (
-    ID_DIGITS,
-    Role,
-    Ticket,
-    content_hash,
-    geometry_of,
-    read_ticket,
-    steps_for,
-    ticket_steps,
-)
-from dft_inputs.vasp.inputs import CRYSTAL, Surroundings
-from structure.errors import CalculationError, Rejection
+from dft_inputs.job.ticket import Ticket, read_ticket
+from structure.errors import CalculationError
 from structure.files import TEMPORARY_PREFIX, write_text
 
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
-
-    from dft_inputs.recipes.recipe import Recipe
-
-COUNTING_TEXTS = ("README.txt", "potcars.txt")
-"""Files beside the jobs that speak of all of them, and change when jobs are added."""
+COUNTING_TEXTS = ".txt"
+"""Ending of files beside the jobs that speak of all of them, and change when jobs are added."""
 
 STATUS_SCHEMA = 1
 """Version of ``STATUS.json``."""
@@ -61,68 +45,6 @@ class Job:
 
     ticket: Ticket
     files: Mapping[str, str] = field(repr=False)
-
-
-def vasp_job(
-    structure: Structure,
-    recipe: Recipe,
-    *,
-    formula: str,
-    role: Role = "candidate",
-    story: Mapping[str, Any] | None = None,
-    surroundings: Surroundings = CRYSTAL,
-) -> Job:
-    """Prepare one VASP job.
-
-    Parameters
-    ----------
-    structure : Structure
-        As generated; it is written in its standard primitive setting. A molecule keeps its box,
-        and a cell with given moments its size, which antiferromagnetic order may need.
-    recipe : Recipe
-    formula : str
-        Reduced formula the job answers for.
-    role : {"candidate", "reference", "competing"}
-    story : mapping, optional
-        JSON-ready; goes into the ticket as it is.
-    surroundings : Surroundings
-
-    Raises
-    ------
-    CalculationError
-        If the recipe has no potential for an element, or no symmetry can be found.
-    """
-    from dft_inputs.vasp.inputs import elements_of, job_structure, potcar_symbols, step_inputs
-
-    as_given = surroundings.molecule or surroundings.moments is not None
-    cell = structure.get_sorted_structure() if as_given else job_structure(structure)
-    symbols = potcar_symbols(recipe, elements_of(cell))
-    if isinstance(symbols, Rejection):
-        raise CalculationError(symbols.sentence, fix="Leave the element out or use another recipe.")
-    digest = content_hash(structure, recipe.hash, symbols)
-    files = {"run.sh": script("run.sh")}
-    files |= {
-        f"{step.name}/{name}": text
-        for step in steps_for(recipe, role)
-        for name, text in step_inputs(recipe, step, cell, surroundings).items()
-    }
-    ticket = Ticket(
-        id=digest[:ID_DIGITS],
-        content_sha256=digest,
-        formula=formula,
-        role=role,
-        engine="vasp",
-        cell={e: int(n) for e, n in cell.composition.get_el_amt_dict().items()},
-        volume_A3=round(float(cell.volume), 4),
-        recipe=recipe.name,
-        recipe_sha256=recipe.hash,
-        potcar_functional=recipe.potcar_functional,
-        potcar_symbols=symbols,
-        steps=ticket_steps(recipe, role, files, cell),
-        geometry=geometry_of(cell),
-        story=dict(story or {}),
-    )
-    return Job(ticket, files)
 
 
 def first_status(ticket: Ticket) -> str:
@@ -287,7 +209,7 @@ def extend_batch(
     new = {job.ticket.id: job for job in jobs if job.ticket.id not in present}
     known = [ticket for ticket, _ in present.values()]
     tickets = sorted([*known, *(j.ticket for j in new.values())], key=lambda t: t.folder)
-    told = {name: shared[name] for name in COUNTING_TEXTS if name in shared}
+    told = {name: text for name, text in shared.items() if name.endswith(COUNTING_TEXTS)}
     # The list comes first: whoever finds a folder of a run that was killed here sees whose it is.
     for name, text in {**told, **index_files(tickets, manifest)}.items():
         write_text(target / name, text)

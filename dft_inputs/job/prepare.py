@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dft_inputs.job.folder import Job, vasp_job
-from dft_inputs.job.ticket import Role
+from dft_inputs.engines import engine_of
 from structure.errors import CalculationError, Rejection
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from dft_inputs.job.folder import Job
+    from dft_inputs.job.ticket import Role
     from dft_inputs.recipes.recipe import Recipe
 
 
@@ -35,8 +36,8 @@ def prepare_job(
     Parameters
     ----------
     structure : Structure
-        As generated. Both engines calculate its standard primitive cell: VASP's inputs are written
-        in that setting, and GPAW's cost grows with the cube of the cell.
+        As generated. Every code calculates its standard primitive cell: costs grow with the cube
+        of the cell, and band paths are written in that setting.
     recipe : Recipe
     formula : str
         Reduced formula the job answers for.
@@ -47,27 +48,15 @@ def prepare_job(
     Returns
     -------
     Job or Rejection
-        Code ``"gpaw-element"`` for an element without a setup, ``"job"`` where the recipe has no
-        potential for an element, atoms coincide or no symmetry can be found.
+        Code ``"job"`` where the recipe has no potential for an element, atoms coincide or no
+        symmetry can be found; codes may have reasons of their own.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe's code is not there.
     """
     try:
-        if recipe.engine == "vasp":
-            return vasp_job(structure, recipe, formula=formula, role=role, story=story)
-        from dft_inputs.gpaw.jobs import gpaw_job
-        from dft_inputs.vasp.inputs import job_structure
-
-        cell = job_structure(structure)
-        return gpaw_job(cell, recipe, formula=formula, role=role, story=story)
+        return engine_of(recipe).prepare(structure, recipe, formula=formula, role=role, story=story)
     except CalculationError as error:
         return Rejection("job", error.what)
-
-
-def can_calculate(recipe: Recipe, element: str) -> bool:
-    """Return whether a recipe has a potential for an element."""
-    if recipe.engine == "vasp":
-        from dft_inputs.vasp.inputs import potcar_symbols
-
-        return not isinstance(potcar_symbols(recipe, [element]), Rejection)
-    from dft_inputs.gpaw.jobs import unsupported
-
-    return unsupported([element]) is None

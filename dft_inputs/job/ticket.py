@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from dft_inputs.job.untrusted import small_file, why
-from dft_inputs.vasp.points_asked import mesh_of, path_of
-from dft_inputs.vasp.tags import read_incar
 from structure.errors import Rejection
 from structure.records import Record
 
@@ -41,11 +38,8 @@ GEOMETRY_DIGITS = 8
 _COORDINATE_DIGITS = 6
 """Decimals of A and of fractional coordinates that tell two structures apart (chosen)."""
 
-DECIDING_TAGS = (
-    "ENCUT EDIFF EDIFFG GGA METAGGA LHFCALC ISMEAR SIGMA ISIF ISPIN ICHARG LREAL LASPH "
-    "LDAU LDAUTYPE LDAUU LDAUJ LDAUL IBRION"
-).split()
-"""INCAR tags that VASP has to name among those it used, if they were asked for."""
+ENGINE_NAME = r"^[a-z][a-z0-9-]{0,30}$"
+"""What the name of a DFT code may be; it stands in origins, after ``dft-``."""
 
 Role = Literal["candidate", "reference", "competing"]
 
@@ -82,12 +76,12 @@ class TicketStep(Record):
     required : bool
         Whether the job fails when the step does.
     settings : dict of str to str
-        The tags of INCAR, as they were written. Tickets without a geometry, of older releases, name
-        `DECIDING_TAGS` only.
+        The tags of INCAR, as they were written; empty for other engines. Tickets without a
+        geometry, of older releases, name those only that decide the result.
     mesh : tuple of int or None
         Divisions of the Gamma-centred mesh; None on a band path.
     path : tuple of (number, x, y, z)
-        The band path, see `dft_inputs.vasp.points_asked.path_of`; empty on a mesh.
+        The band path, see `dft_inputs.vasp.asked.points.path_of`; empty on a mesh.
     supercell : tuple of int or None
         How often the cell is repeated along each edge; None where it is not.
     """
@@ -144,6 +138,8 @@ class Ticket(Record):
     formula : str
         Reduced, as `structure.composition.formulas_of` writes it.
     role : {"candidate", "reference", "competing"}
+    engine : str
+        The DFT code, by the name of its `dft_inputs.engines.DftEngine`.
     cell : dict of str to int
         Atoms of each element in the cell.
     volume_A3 : float
@@ -165,7 +161,7 @@ class Ticket(Record):
     content_sha256: str
     formula: str
     role: Role
-    engine: Literal["vasp", "gpaw"]
+    engine: str = Field(pattern=ENGINE_NAME)
     cell: dict[str, int]
     volume_A3: float
     recipe: str
@@ -242,24 +238,8 @@ def geometry_of(structure: Structure) -> Geometry:
     )
 
 
-def ticket_steps(
-    recipe: Recipe,
-    role: Role,
-    files: Mapping[str, str] | None = None,
-    cell: Structure | None = None,
-) -> tuple[TicketStep, ...]:
-    """Return the steps of a job: all of the recipe's, or for a reference those up to its energy.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    role : {"candidate", "reference", "competing"}
-    files : mapping of str to str, optional
-        The job's VASP inputs, ``"<step>/INCAR"`` to text; settings and meshes are taken from them.
-    cell : Structure, optional
-        The job's cell, for steps that repeat it.
-    """
-    files = files or {}
+def ticket_steps(recipe: Recipe, role: Role) -> tuple[TicketStep, ...]:
+    """Return the steps of a job: all of the recipe's, or for a reference those up to its energy."""
     return tuple(
         TicketStep(
             name=step.name,
@@ -268,10 +248,6 @@ def ticket_steps(
             density_from=step.density_from,
             keeps=step.keeps if role == "candidate" else (),
             required=not step.optional,
-            settings=dict(read_incar(files.get(f"{step.name}/INCAR", ""))),
-            mesh=mesh_of(files.get(f"{step.name}/KPOINTS", "")),
-            path=path_of(files.get(f"{step.name}/KPOINTS", "")),
-            supercell=step.repeats(cell) if cell is not None else None,
         )
         for step in steps_for(recipe, role)
     )

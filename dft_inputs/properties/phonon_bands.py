@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dft_inputs.vasp.symmetry import standard_path
+from dft_inputs.job.symmetry import standard_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

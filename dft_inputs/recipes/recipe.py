@@ -148,6 +148,8 @@ class Step(Settings):
         Emitted only when the campaign asks for it.
     gpaw : GpawSettings or None
         Given for engine gpaw, instead of INCAR tags.
+    settings : dict or None
+        A code's own settings by name, where it is none of those above. The code checks them.
     supercell : Supercell or None
         Given where the step calculates a repetition of the relaxed cell.
     """
@@ -162,14 +164,16 @@ class Step(Settings):
     pymatgen_set: str | None = None
     optional: bool = False
     gpaw: GpawSettings | None = None
+    settings: dict[str, str | int | float | bool] | None = None
     supercell: Supercell | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave an unset supercell out: hashes of recipes older than it must not change."""
+        """Leave out what older recipes lack: their hashes must not change."""
         document: dict[str, Any] = write(self)
-        if document["supercell"] is None:
-            del document["supercell"]
+        for name in ("supercell", "settings"):
+            if document[name] is None:
+                del document[name]
         return document
 
     def repeats(self, cell: Structure) -> tuple[int, int, int] | None:
@@ -186,7 +190,8 @@ class Recipe(Settings):
     ----------
     name : str
         For people; the hash is what counts.
-    engine : {"vasp", "gpaw"}
+    engine : str
+        The DFT code, by the name of its `dft_inputs.engines.DftEngine`.
     potcar_functional : str or None
         Family of the VASP potentials, as pymatgen names it.
     potcar_base : str or None
@@ -202,7 +207,7 @@ class Recipe(Settings):
     """
 
     name: str
-    engine: Literal["vasp", "gpaw"]
+    engine: str
     steps: tuple[Step, ...]
     potcar_functional: str | None = None
     potcar_base: str | None = None
@@ -220,8 +225,6 @@ class Recipe(Settings):
                     raise ValueError(
                         f"step {step.name} starts from {needed}, which is not before it"
                     )
-            if (step.gpaw is not None) != (self.engine == "gpaw"):
-                raise ValueError(f"step {step.name} is not one of engine {self.engine}")
             seen.append(step.name)
         if len(set(seen)) != len(seen) or not seen:
             raise ValueError("a recipe needs at least one step, and their names must differ")

@@ -1,12 +1,12 @@
 """The three recipes of the hand-off step: the paper's, the Materials Project's, and GPAW's.
 
-In: nothing. Out: `PAPER`, `MATERIALS_PROJECT` and `GPAW`, and `recipe_named` for configurations.
+In: nothing. Out: `PAPER`, `MATERIALS_PROJECT` and `GPAW`. `dft_inputs.engines.recipes` has these
+and those of other codes, by name.
 """
 
 from __future__ import annotations
 
 from dft_inputs.recipes.recipe import ENCUT_EV, GpawSettings, IncarSettings, Recipe, Step, Supercell
-from structure.errors import ConfigError
 
 EDIFF_EV = 1e-5
 """Electronic convergence in eV (paper sec. 3.3.4)."""
@@ -181,21 +181,3 @@ GPAW = Recipe(
     ),
 )
 """PBE in plane waves with GPAW: gap and total energy of small cells on one core."""
-
-RECIPES = {recipe.name: recipe for recipe in (PAPER, MATERIALS_PROJECT, GPAW)}
-"""Every recipe by name."""
-
-
-def recipe_named(name: str) -> Recipe:
-    """Return a recipe by name.
-
-    Raises
-    ------
-    ConfigError
-        If there is none of that name.
-    """
-    if name not in RECIPES:
-        raise ConfigError(
-            f"there is no recipe {name!r}", fix=f"Choose one of {', '.join(sorted(RECIPES))}."
-        )
-    return RECIPES[name]

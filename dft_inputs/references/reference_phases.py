@@ -12,19 +12,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dft_inputs.engines import engine_of
+from dft_inputs.job.treatment import Kind, Treatment
 from dft_inputs.references.prototypes import build
 from structure.errors import CalculationError, Rejection
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from dft_inputs.gpaw.jobs import Kind
     from dft_inputs.job.folder import Job
     from dft_inputs.recipes.recipe import Recipe
     from structure.templates.library import TemplateLibrary
 
 BOX_A = 12.0
-"""Edge of a molecule's box in A (chosen; GPAW's recipe sets its own margin)."""
+"""Edge of a molecule's box in A (chosen; a code may set its own margin)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ElementReference:
     moments : tuple of float or None
         Initial magnetic moments of the sites, Bohr magnetons.
     semiconductor : bool
-        Whether a compound's mesh is enough for GPAW.
+        Whether a compound's mesh is enough.
     note : str
         What is approximate about it.
     """
@@ -197,27 +198,21 @@ def reference_job(
     Returns
     -------
     Job or Rejection
-        Code ``"410"`` without a reference state, ``"gpaw-element"`` without a setup.
+        Code ``"410"`` without a reference state; codes may have reasons of their own.
     """
     cell = structure if structure is not None else reference_structure(element)
     if isinstance(cell, Rejection):
         return cell
     reference = REFERENCES[element]
     story = {"reference": reference.shape, "note": reference.note}
-    if recipe.engine == "vasp":
-        from dft_inputs.job.folder import vasp_job
-        from dft_inputs.vasp.inputs import Surroundings
-
-        surroundings = Surroundings(molecule=is_molecule(element), moments=reference.moments)
-        return vasp_job(
-            cell, recipe, formula=element, role="reference", story=story, surroundings=surroundings
-        )
-    from dft_inputs.gpaw.jobs import Treatment, gpaw_job
-
     kind: Kind = "crystal" if reference.semiconductor else "metal"
-    treatment = Treatment("molecule" if is_molecule(element) else kind, reference.moments)
-    return gpaw_job(
-        cell, recipe, formula=element, role="reference", story=story, treatment=treatment
+    return engine_of(recipe).prepare(
+        cell,
+        recipe,
+        formula=element,
+        role="reference",
+        story=story,
+        treatment=Treatment("molecule" if is_molecule(element) else kind, reference.moments),
     )
 
 

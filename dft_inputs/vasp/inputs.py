@@ -10,23 +10,21 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dft_inputs.vasp.meshes import lattice_rotations, mesh_divisions, symmetric_divisions
-from dft_inputs.vasp.symmetry import SYMMETRY_TOLERANCE_A, standard_path, standard_primitive
+from dft_inputs.job.cell import elements_of
+from dft_inputs.job.meshes import lattice_rotations, mesh_divisions, symmetric_divisions
+from dft_inputs.job.symmetry import SYMMETRY_TOLERANCE_A, standard_path
+from dft_inputs.job.treatment import CRYSTAL, Treatment
 from structure.errors import CalculationError, ConfigError, Rejection
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from dft_inputs.recipes.recipe import Recipe, Step
-
-CLOSEST_A = 0.4
-"""Atoms closer than this, in A, are an error of the structure (chosen: H-H is 0.74 A)."""
 
 POSCAR_DIGITS = 10
 """Decimals of lattice vectors and fractional coordinates in POSCAR (chosen)."""
@@ -47,25 +45,6 @@ POTENTIAL_REMARKS = {
     "W_pv": "W_pv is no part of the releases of PBE from 54 on, which have W_sv.",
 }
 """What whoever calculates with a potential should know, by its symbol."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What sets a reference calculation apart from a crystal's.
-
-    Attributes
-    ----------
-    molecule : bool
-        A molecule in a box: the cell is kept and only Gamma is sampled.
-    moments : tuple of float or None
-        Starting moments, Bohr magnetons, one a site; makes the run spin-polarised.
-    """
-
-    molecule: bool = False
-    moments: tuple[float, ...] | None = None
-
-
-CRYSTAL = Surroundings()
 
 
 @cache
@@ -108,53 +87,8 @@ def potcar_symbols(recipe: Recipe, elements: Sequence[str]) -> tuple[str, ...] |
     return tuple(table[e] for e in elements)
 
 
-def job_structure(structure: Structure) -> Structure:
-    """Return the cell that all steps of a job use: the standard primitive one, species grouped.
-
-    The band path of the last step is written in the setting of this cell (Setyawan and Curtarolo),
-    so POSCAR has to be in it from the first step on.
-
-    Raises
-    ------
-    CalculationError
-        If atoms coincide, or no symmetry can be found.
-    """
-    from pymatgen.symmetry.analyzer import SymmetryUndeterminedError
-
-    bare = structure.copy()
-    for key in list(bare.site_properties):
-        bare.remove_site_property(key)
-    bare.remove_oxidation_states()
-    if not bare.is_valid(tol=CLOSEST_A):
-        raise CalculationError(
-            f"atoms in the structure of {bare.composition.reduced_formula} are closer than "
-            f"{CLOSEST_A} A",
-            fix="Relax or drop the candidate.",
-        )
-    try:
-        standard = standard_primitive(bare)
-    except (SymmetryUndeterminedError, TypeError, ValueError) as error:
-        raise CalculationError(
-            f"no symmetry was found in the structure of {bare.composition.reduced_formula}",
-            fix="Relax or drop the candidate.",
-        ) from error
-    if standard.composition.reduced_formula != bare.composition.reduced_formula:
-        raise CalculationError(
-            f"the primitive cell of {bare.composition.reduced_formula} holds "
-            f"{standard.composition.reduced_formula}",
-            fix="The structure is near-symmetric beyond the tolerance; relax it first.",
-        )
-    standard.sort()
-    return standard
-
-
-def elements_of(structure: Structure) -> tuple[str, ...]:
-    """Return the elements in the order in which POSCAR names them."""
-    return tuple(dict.fromkeys(site.specie.symbol for site in structure))
-
-
 def step_inputs(
-    recipe: Recipe, step: Step, structure: Structure, surroundings: Surroundings = CRYSTAL
+    recipe: Recipe, step: Step, structure: Structure, treatment: Treatment = CRYSTAL
 ) -> dict[str, str]:
     """Write the inputs of one step.
 
@@ -164,7 +98,7 @@ def step_inputs(
         A VASP recipe and one of its steps.
     structure : Structure
         As `job_structure` gives it.
-    surroundings : Surroundings
+    treatment : Treatment
 
     Returns
     -------
@@ -185,8 +119,8 @@ def step_inputs(
     if (times := step.repeats(structure)) is not None:
         calculated = structure.make_supercell(times, in_place=False)
     files = {
-        "INCAR": _incar(recipe, step, calculated, surroundings),
-        "KPOINTS": _kpoints(step, structure, surroundings),
+        "INCAR": _incar(recipe, step, calculated, treatment),
+        "KPOINTS": _kpoints(step, structure, treatment),
         "POTCAR.spec": "".join(f"{symbol}\n" for symbol in symbols),
     }
     if step.structure_from is None:
@@ -195,7 +129,7 @@ def step_inputs(
     return files
 
 
-def _incar(recipe: Recipe, step: Step, structure: Structure, around: Surroundings) -> str:
+def _incar(recipe: Recipe, step: Step, structure: Structure, treatment: Treatment) -> str:
     from pymatgen.io.vasp import Incar
 
     tags: dict[str, Any] = {}
@@ -205,13 +139,13 @@ def _incar(recipe: Recipe, step: Step, structure: Structure, around: Surrounding
             tags.update(_set_for(step, structure).incar)
     tags.update(step.incar.as_incar())
     if step.pymatgen_set is None:
-        tags.update(_spin(recipe, structure, around))
+        tags.update(_spin(recipe, structure, treatment))
         tags.update(_mixing(structure))
-    elif around.moments is not None:
-        tags.update(ISPIN=2, MAGMOM=list(around.moments))
-    if around.molecule or (tags.get("ISMEAR") == -5 and _mesh_points(step, structure) < 4):
+    elif treatment.magnetic_moments is not None:
+        tags.update(ISPIN=2, MAGMOM=list(treatment.magnetic_moments))
+    if treatment.molecule or (tags.get("ISMEAR") == -5 and _mesh_points(step, structure) < 4):
         tags.update(ISMEAR=0, SIGMA=0.05)
-    if around.molecule and tags.get("ISIF") == 3:
+    if treatment.molecule and tags.get("ISIF") == 3:
         tags["ISIF"] = 2
     return Incar(tags).get_str(sort_keys=True)
 
@@ -228,9 +162,9 @@ def _set_for(step: Step, structure: Structure) -> Any:
     return kind(structure, reciprocal_density=step.k_density)
 
 
-def _spin(recipe: Recipe, structure: Structure, around: Surroundings) -> dict[str, Any]:
-    if around.moments is not None:
-        return {"ISPIN": 2, "MAGMOM": list(around.moments)}
+def _spin(recipe: Recipe, structure: Structure, treatment: Treatment) -> dict[str, Any]:
+    if treatment.magnetic_moments is not None:
+        return {"ISPIN": 2, "MAGMOM": list(treatment.magnetic_moments)}
     magnetic = _with_open_shells(recipe, structure)
     if not recipe.spin_polarised(magnetic):
         return {"ISPIN": 1}
@@ -283,10 +217,10 @@ def _mesh(step: Step, structure: Structure) -> Any:
     return Kpoints.gamma_automatic(divisions)
 
 
-def _kpoints(step: Step, structure: Structure, around: Surroundings) -> str:
+def _kpoints(step: Step, structure: Structure, treatment: Treatment) -> str:
     from pymatgen.io.vasp import Kpoints
 
-    if around.molecule:
+    if treatment.molecule:
         mesh = Kpoints.gamma_automatic((1, 1, 1))
         mesh.comment = "Gamma only: a molecule in a box"
         return str(mesh)

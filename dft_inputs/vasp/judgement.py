@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dft_inputs.cluster.runner import Verdict, electrons_verdict, ions_verdict
+from dft_inputs.job.findings import Finding, Judgement
 from dft_inputs.job.plausible import implausible_change, implausible_energy, implausible_gap
 from dft_inputs.job.ticket import Ticket, TicketStep
 from dft_inputs.recipes.recipe import LARGEST_VOLUME_CHANGE
-from dft_inputs.vasp.geometry_asked import composition_differs, start_differs
+from dft_inputs.vasp.asked.geometry import composition_differs, start_differs
+from dft_inputs.vasp.asked.potentials import potentials_differ, releases_mixed
+from dft_inputs.vasp.asked.settings import incar_differs, settings_differ
 from dft_inputs.vasp.outputs import StepOutput, custodian_changes, read_step
-from dft_inputs.vasp.potentials_asked import potentials_differ, releases_mixed
-from dft_inputs.vasp.settings_asked import incar_differs, settings_differ
 from structure.errors import Rejection
 
 if TYPE_CHECKING:
@@ -34,88 +33,6 @@ DETACHED_RATIO = 1.8
 
 NEIGHBOURS_WITHIN_A = 9.0
 """How far a neighbour is looked for (chosen: 1.8 times the largest sum of radii, Cs-Cs)."""
-
-
-class Action(StrEnum):
-    """What a code leads to, mildest first."""
-
-    LEAVE = "leave"
-    KEEP = "keep"
-    WAIT = "wait"
-    STALE = "stale"
-    REJECT = "reject"
-    BREAK = "break"
-    QUARANTINE = "quarantine"
-
-
-CODES: dict[str, tuple[str, Action]] = {
-    "20": ("POTCAR is missing or another one", Action.BREAK),
-    "21": ("something around the calculation is broken", Action.BREAK),
-    "100": ("the folder is incomplete and its heartbeat fresh", Action.LEAVE),
-    "110": ("no marker and no heartbeat", Action.STALE),
-    "200": ("a result is missing, cut off or damaged", Action.BREAK),
-    "210": ("electrons of the ground state not converged", Action.REJECT),
-    "220": ("ions not converged, or stopped before they were", Action.REJECT),
-    "230": ("volume changed by more than 20 %, or atoms too close", Action.KEEP),
-    "240": ("the crystal fell apart", Action.REJECT),
-    "250": ("a band gap that no solid has", Action.REJECT),
-    "260": ("an energy, or formation energy, that no crystal has", Action.REJECT),
-    "270": ("the static energy is not that of the relaxed crystal", Action.REJECT),
-    "300": ("settings differ from the recipe", Action.QUARANTINE),
-    "310": ("another potential was used", Action.QUARANTINE),
-    "320": ("another composition or geometry than the one asked for", Action.QUARANTINE),
-    "400": ("gaps from mesh and path disagree", Action.KEEP),
-    "410": ("formation energy without all references", Action.WAIT),
-    "900": ("the same content was ingested before", Action.LEAVE),
-}
-"""Every reason code: its meaning, and what we do."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One reason code found in one step."""
-
-    code: str
-    sentence: str
-    step: str = ""
-
-    @property
-    def action(self) -> Action:
-        """What the code leads to."""
-        return CODES[self.code][1]
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What was found in a job.
-
-    Attributes
-    ----------
-    findings : tuple of Finding
-    outputs : dict of str to StepOutput
-        Steps that could be read.
-    corrections : tuple of dict
-        What custodian or the runner changed.
-    remarks : tuple of str
-        Why an optional step was left out, or what is not known of one, one sentence each.
-    """
-
-    findings: tuple[Finding, ...]
-    outputs: Mapping[str, StepOutput]
-    corrections: tuple[dict[str, Any], ...] = ()
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def worst(self) -> Finding | None:
-        """The finding with the gravest action; None if nothing was found."""
-        order = list(Action)
-        return max(self.findings, key=lambda f: order.index(f.action), default=None)
-
-    @property
-    def usable(self) -> bool:
-        """Whether labels may be taken from the job."""
-        kept = (Action.LEAVE, Action.KEEP, Action.WAIT)
-        return all(finding.action in kept for finding in self.findings)
 
 
 def judge(folder: Path, ticket: Ticket, runner_corrections: Sequence[Any] = ()) -> Judgement:
@@ -153,6 +70,9 @@ def judge(folder: Path, ticket: Ticket, runner_corrections: Sequence[Any] = ()) 
             remarks += [f"{step.name} was left out: {finding.sentence}" for finding in found]
         if step.required or not found:
             outputs[step.name] = output
+    strangers = [finding for finding in findings if finding.code == "330"]
+    if strangers:  # what else differs follows from it
+        return Judgement(tuple(strangers), {}, tuple(corrections))
     findings += _implausible(ticket, outputs)
     if final := _final_structure(ticket, outputs):
         findings += _structure_findings(ticket, final)
@@ -161,6 +81,7 @@ def judge(folder: Path, ticket: Ticket, runner_corrections: Sequence[Any] = ()) 
 
 def _step_findings(ticket: Ticket, step: TicketStep, output: StepOutput) -> Iterator[Finding]:
     checks: tuple[Callable[..., Rejection | None], ...] = (
+        another_program,
         composition_differs,
         potentials_differ,
         settings_differ,
@@ -204,6 +125,17 @@ def _implausible(ticket: Ticket, outputs: Mapping[str, StepOutput]) -> Iterator[
         for found in checks:
             if found:
                 yield Finding(found.code, found.sentence, step.name)
+
+
+def another_program(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:
+    """Return code 330 when VASP did not write its vasprun.xml.
+
+    Programs such as VPMDK answer VASP's inputs from a machine-learned potential. They say so there,
+    and their energies, which have no electrons behind them, are no VASP's.
+    """
+    if output.program.lower() == "vasp":
+        return None
+    return Rejection("330", f"{output.program} gave this answer, not VASP: it is no calculation")
 
 
 def electrons_unconverged(ticket: Ticket, step: TicketStep, output: StepOutput) -> Rejection | None:

@@ -23,9 +23,9 @@ import numpy as np
 
 from dft_inputs.cluster.runner import deciding_cycles, reached_accuracy
 from dft_inputs.job.untrusted import check_plain, check_xml_head, json_text, shown, why
+from dft_inputs.vasp.asked.points import listed_mesh
 from dft_inputs.vasp.band_gap import counted_gap
 from dft_inputs.vasp.energies import cycles_of, total_energy
-from dft_inputs.vasp.points_asked import listed_mesh
 from structure.errors import Rejection
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class StepOutput:
         TITEL of every potential.
     version : str
         VASP's.
+    program : str
+        Who wrote vasprun.xml, as it says itself: ``"vasp"``, or a program that stands in for it.
     incar : dict of str to object, or None
         The tags VASP found in INCAR.
     parameters : dict of str to object
@@ -113,6 +115,7 @@ class StepOutput:
     initial: Structure | None = field(default=None, repr=False)
     neutral_electrons: float | None = None
     reached: bool | None = None
+    program: str = "vasp"
 
 
 def read_step(folder: Path) -> StepOutput | Rejection:
@@ -185,6 +188,7 @@ def _parsed(folder: Path, path: Path) -> StepOutput:
         mesh=listed_mesh(run.kpoints),
         titles=tuple(run.potcar_symbols),
         version=str(run.vasp_version),
+        program=shown(str(run.generator.get("program", "vasp"))),
         incar=dict(run.incar),
         parameters=dict(run.parameters),
         points=np.array(run.actual_kpoints, dtype=np.float64).reshape(-1, 3),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dft_inputs.engines import is_dft
 from dft_inputs.job.status import State
 from structure.composition import keys_of, parse_formulas
 from structure.errors import CampaignError
@@ -127,9 +128,7 @@ def _calculated(ledger: Ledger, property: str, asked: set[str]) -> dict[str, Lab
     return {
         label.formula: label
         for label in ledger.labels(property)
-        if label.origin in ("dft-vasp", "dft-gpaw")
-        and label.formula in asked
-        and "230" not in label.quality.split(",")
+        if is_dft(label.origin) and label.formula in asked and "230" not in label.quality.split(",")
     }
 
 

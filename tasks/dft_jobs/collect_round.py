@@ -1,7 +1,7 @@
 """Finished DFT job directories become labels: shared by the collect stage and DFT oracles.
 
 In: the campaign's hand-off folders, or copies of them that came back elsewhere. Out: results under
-``results/``, labels of origin ``dft-vasp`` or ``dft-gpaw``, and every job's state in the ledger. It
+``results/``, labels of origin ``dft-<code>``, and every job's state in the ledger. It
 may run at any time, also while a campaign runs, as often as one likes, and be killed at any moment:
 each job is one transaction, and what was taken in before changes nothing.
 """
@@ -19,10 +19,11 @@ from typing import Any
 from pydantic import Field
 
 from dft_inputs.batch.approval import decide
-from dft_inputs.job.status import Observation, State, may_become, observe, read_status
+from dft_inputs.engines import engine_named, engines, is_dft
+from dft_inputs.engines import names as engine_names
+from dft_inputs.job.status import Observation, State, may_become, observe
 from dft_inputs.job.ticket import Ticket, read_ticket
 from dft_inputs.job.untrusted import shown, why
-from dft_inputs.vasp.judgement import judge
 from structure.errors import CampaignError, Rejection
 from structure.records import Settings
 from tasks.campaign.job_lock import jobs_to_itself
@@ -34,7 +35,6 @@ from tasks.dft_jobs.formation_energies import (
     formation_energies,
     hull_distances,
 )
-from tasks.dft_jobs.gpaw_results import gpaw_result_of
 from tasks.dft_jobs.job_places import OwnLists, all_folders, id_of, not_recorded, without_folder
 from tasks.dft_jobs.quarantine import set_aside
 from tasks.dft_jobs.results import Result, broken_result, read_result_file, result_of
@@ -167,7 +167,7 @@ def _collect(
 def _count_labels(ledger: Ledger) -> int:
     names = ("band_gap_eV", FORMATION_ENERGY, HULL_DISTANCE)
     labels = (label for name in names for label in ledger.labels(name))
-    return sum(label.origin in ("dft-vasp", "dft-gpaw") for label in labels)
+    return sum(is_dft(label.origin) for label in labels)
 
 
 def _look_at(this: _Round, folder: Path, now: float, stale_after_s: float) -> None:
@@ -242,7 +242,7 @@ def _follow(this: _Round, ticket: Ticket, seen: Observation, now: float) -> None
 
 def _mark(folder: Path) -> list[list[Any]]:
     """Return what tells one result from another without reading it."""
-    names = ("*/vasprun.xml*", "*/gpaw-result.json")
+    names = [pattern for engine in engines() for pattern in engine.outputs]
     mark = []
     for path in sorted(p for n in names for p in folder.glob(n) if not p.name.startswith(".")):
         with suppress(OSError):  # a link to nowhere
@@ -276,6 +276,10 @@ def _compare(this: _Round, folder: Path, id: str) -> None:
 
 def _take_in(this: _Round, folder: Path, ticket: Ticket, seen: Observation) -> None:
     """Judge a finished job; its result, state and labels become one transaction."""
+    if ticket.engine not in engine_names():
+        words = f"there is no DFT code {ticket.engine!r} here to judge it"
+        this.notes.append(f"{ticket.folder}: {words}; install the package that brings it")
+        return
     job = this.jobs[ticket.id]
     mark = _mark(folder)
     result = _result_of(folder, ticket)
@@ -302,22 +306,9 @@ def _take_in(this: _Round, folder: Path, ticket: Ticket, seen: Observation) -> N
 def _result_of(folder: Path, ticket: Ticket) -> Result:
     """Judge a finished job; one that cannot be judged is broken and does not stop the others."""
     try:
-        if ticket.engine == "gpaw":
-            return gpaw_result_of(folder, ticket)
-        status = _status_of(folder)
-        corrections, potentials = status.get("corrections"), status.get("potcar")
-        judgement = judge(folder, ticket, corrections if isinstance(corrections, list) else ())
-        known = potentials if isinstance(potentials, dict) else {}
-        return result_of(folder, ticket, judgement, known)
+        return result_of(folder, ticket, engine_named(ticket.engine))
     except Exception as error:  # what came back may be anything
         return broken_result(ticket, f"it cannot be judged: {type(error).__name__} {why(error)}")
-
-
-def _status_of(folder: Path) -> dict[str, Any]:
-    try:
-        return read_status(folder)
-    except (OSError, ValueError):
-        return {}
 
 
 def _quarantine(this: _Round, folder: Path, id: str, reason: Rejection) -> None:

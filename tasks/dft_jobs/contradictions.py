@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dft_inputs.engines import is_dft
 from dft_inputs.job.status import State
 from dft_inputs.job.ticket import Ticket, read_ticket
 from structure.errors import CampaignError, Rejection
@@ -126,7 +127,7 @@ def _labels_by_question(ledger: Ledger) -> dict[tuple[str, ...], tuple[float, st
         _question(label): (label.value, label.quality)
         for name in ("band_gap_eV", *LATER)
         for label in ledger.labels(name)
-        if label.origin.startswith("dft-")
+        if is_dft(label.origin)
     }
 
 

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dft_inputs.batch.cluster_settings import ClusterSettings
 from dft_inputs.batch.job_list import listed, manifest_of
-from dft_inputs.batch.scheduler import ClusterSettings, batch_files
+from dft_inputs.batch.scheduler import batch_files
 from dft_inputs.job.folder import (
     Job,
     batches,
@@ -177,13 +178,7 @@ class Emission:
     ) -> dict[str, str]:
         """Return what stands beside the job directories."""
         return batch_files(
-            self.cluster,
-            self.recipe.potcar_functional or "",
-            {symbol for ticket in tickets for symbol in ticket.potcar_symbols},
-            len(tickets),
-            references,
-            self.recipe.engine,
-            elements,
+            self.cluster, self.recipe, tickets, references=references, elements=elements
         )
 
 

@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dft_inputs.engines import code_of, engine_named
 from dft_inputs.job.plausible import implausible_formation_energy
 from dft_inputs.job.status import State
-from dft_inputs.vasp.potentials_asked import other_release
 from structure.errors import Rejection
 from tasks.dft_jobs.results import Result, read_result_file
 
@@ -42,14 +42,14 @@ def formation_energies(root: Path, jobs: Jobs) -> Iterator[Result | Rejection]:
         if energy is not None and job["story"].get("role") == "reference":
             elements.setdefault(job["recipe"], {})[job["formula"]] = energy
             owners[job["recipe"], job["formula"]] = id
-    potentials = cache(lambda id: _potentials(root, id))
+    kept = cache(lambda id: read_result_file(root, id))
     for id, job in jobs.items():
         found = _found(job)
         if job["story"].get("role") == "reference" or FORMATION_ENERGY in found:
             continue
         references = elements.get(job["recipe"], {})
         if "energy_eV" in found and set(found["cell"]) <= set(references):
-            own = {e: potentials(owners[job["recipe"], e]) for e in found["cell"]}
+            own = {e: kept(owners[job["recipe"], e]) for e in found["cell"]}
             complete = _with_formation_energy(read_result_file(root, id), references, own)
             if complete is not None:
                 yield complete
@@ -57,16 +57,16 @@ def formation_energies(root: Path, jobs: Jobs) -> Iterator[Result | Rejection]:
 
 def _with_formation_energy(
     kept: Result | Rejection,
-    references: Mapping[str, float],
-    potentials: Mapping[str, Mapping[str, Any]],
+    energies: Mapping[str, float],
+    references: Mapping[str, Result | Rejection],
 ) -> Result | Rejection | None:
-    """Return a result with its formation energy, if potentials are those of its references."""
+    """Return a result with its formation energy, if its references were calculated as it was."""
     if isinstance(kept, Rejection):
         return kept
-    for element, reference in potentials.items():
-        if other := other_release(kept.potentials, reference, element):
+    for element, reference in references.items():
+        if isinstance(reference, Result) and (other := _otherwise(kept, reference, element)):
             return _without(kept, other)
-    complete = kept.with_formation_energy(references)
+    complete = kept.with_formation_energy(energies)
     if complete is None:
         return None
     beyond = implausible_formation_energy(complete.properties[FORMATION_ENERGY])
@@ -78,9 +78,17 @@ def _without(kept: Result, reason: Rejection) -> Rejection:
     return Rejection(reason.code, sentence)
 
 
-def _potentials(root: Path, id: str) -> Mapping[str, Any]:
-    kept = read_result_file(root, id)
-    return kept.potentials if isinstance(kept, Result) else {}
+def _otherwise(kept: Result, reference: Result, element: str) -> Rejection | None:
+    """Return code 410 when a reference's energy is of another scale: of another origin, or of
+    another potential of the element.
+    """
+    if kept.origin != reference.origin:
+        words = f"its energy is {kept.origin}, that of {element} {reference.origin}"
+        return Rejection("410", f"{words}; calculate both with one program")
+    code = code_of(kept.origin)
+    if code is None:
+        return None
+    return engine_named(code).other_potential(kept.potentials, reference.potentials, element)
 
 
 def hull_distances(root: Path, jobs: Jobs) -> Iterator[Result | Rejection]:
@@ -90,7 +98,7 @@ def hull_distances(root: Path, jobs: Jobs) -> Iterator[Result | Rejection]:
         competing = jobs[id]["story"].get("competing")
         if competing is None or HULL_DISTANCE in found:
             continue
-        if all(other in known for other in competing):
+        if all(other in known and _origin(known[other]) == _origin(found) for other in competing):
             phases = [(known[o]["cell"], known[o][FORMATION_ENERGY]) for o in competing]
             kept = read_result_file(root, id)
             yield kept if isinstance(kept, Rejection) else kept.with_hull_distance(phases)
@@ -99,3 +107,8 @@ def hull_distances(root: Path, jobs: Jobs) -> Iterator[Result | Rejection]:
 def _found(job: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an ingested job found; nothing for any other."""
     return job["story"].get("dft", {}) if job["state"] == State.INGESTED else {}
+
+
+def _origin(found: Mapping[str, Any]) -> str | None:
+    """Return where energies are from that no DFT code calculated; None for calculated ones."""
+    return found.get("origin")

@@ -12,21 +12,18 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from dft_inputs.engines import DftEngine, is_dft, origin_of
+from dft_inputs.job.findings import Judgement
 from dft_inputs.job.status import State
 from dft_inputs.job.ticket import Ticket
-from dft_inputs.properties.corrections import band_gap, hull_distance
+from dft_inputs.properties.corrections import hull_distance
 from dft_inputs.references.reference_phases import formation_energy
-from dft_inputs.vasp.judgement import Judgement
 from structure.errors import Rejection
 from structure.files import write_text
 from structure.records import Record
-from tasks.dft_jobs.extra_steps import Perturbed, perturbed
 from tasks.ledger.ledger import Label, Origin
 
 RESULT_SCHEMA: Literal[1] = 1
-
-VASP_ENERGY_STEP = "static"
-"""The step whose total energy counts: the only one at a fixed, dense mesh."""
 
 SAME_WITHIN = 1e-3
 """Energies and gaps (eV) of two runs of one job that differ by more are another result (chosen)."""
@@ -39,7 +36,8 @@ class Result(Record):
     ----------
     id, formula, role, recipe_sha256
         As in the ticket.
-    origin : {"dft-vasp", "dft-gpaw"}
+    origin : str
+        ``dft-`` and the code's name, unless its answer was no calculation of that code.
     state : State
         INGESTED, FAILED, BROKEN or QUARANTINED.
     findings : list of dict
@@ -52,8 +50,7 @@ class Result(Record):
     corrections : list of dict
         What custodian or the runner changed.
     potentials : dict
-        TITELs as VASP names them, hashes of the POTCAR and its parts as the runner recorded them;
-        GPAW's setups.
+        What stood in for nuclei and core electrons, by the words of the code.
     labels : tuple of Label
     remarks : tuple of str
         What the optional steps say, in sentences; they qualify no label.
@@ -100,12 +97,16 @@ class Result(Record):
         return path
 
     def facts(self) -> dict[str, Any]:
-        """Return what the ledger's story of the job says about its result, under ``dft``."""
+        """Return what the ledger's story of the job says about its result, under ``dft``.
+
+        Where the numbers come from is said if no DFT code calculated them.
+        """
         return {
             "dft": {
                 "result": f"results/{self.id}.json",
                 "findings": list(self.findings),
                 "cell": self.cell,
+                **({} if is_dft(self.origin) else {"origin": self.origin}),
                 **({"remarks": list(self.remarks)} if self.remarks else {}),
                 **self.properties,
             }
@@ -202,7 +203,7 @@ def broken_result(ticket: Ticket, sentence: str) -> Result:
         formula=ticket.formula,
         role=ticket.role,
         recipe_sha256=ticket.recipe_sha256,
-        origin="dft-gpaw" if ticket.engine == "gpaw" else "dft-vasp",
+        origin=origin_of(ticket.engine),
         state=State.BROKEN,
         code=200,
         findings=({"code": "200", "sentence": sentence, "step": ""},),
@@ -210,47 +211,36 @@ def broken_result(ticket: Ticket, sentence: str) -> Result:
     )
 
 
-def result_of(
-    folder: Path, ticket: Ticket, judgement: Judgement, potentials: Mapping[str, Any]
-) -> Result:
-    """Put together the result of a job that was judged.
+def result_of(folder: Path, ticket: Ticket, engine: DftEngine) -> Result:
+    """Judge a job whose runner says it is done, and put its result together.
 
     Parameters
     ----------
     folder : Path
     ticket : Ticket
-    judgement : Judgement
-    potentials : mapping
-        ``potcar`` of STATUS.json.
+    engine : DftEngine
+        That of the ticket.
     """
-    properties, extra = _properties(ticket, judgement) if judgement.usable else ({}, None)
-    more = perturbed(folder, ticket, judgement) if judgement.usable else Perturbed()
-    findings = [
-        {"code": f.code, "sentence": f.sentence, "step": f.step} for f in judgement.findings
-    ]
-    if extra is not None:
-        findings.append({"code": extra.code, "sentence": extra.sentence, "step": ""})
-    worst = judgement.worst
-    required = [s.name for s in ticket.steps if s.required and s.name in judgement.outputs]
-    relaxed = judgement.outputs[required[-1]].structure if required else None
-    titles = (
-        [" ".join(t.split()) for t in judgement.outputs[required[-1]].titles] if required else []
-    )
+    judgement = engine.judge(folder, ticket)
+    found = engine.result(folder, ticket, judgement)
+    findings = (*judgement.findings, *found.findings)
+    counts = judgement.worst or next(iter(found.findings), None)
     return Result(
         id=ticket.id,
         formula=ticket.formula,
         role=ticket.role,
         recipe_sha256=ticket.recipe_sha256,
+        origin=found.origin or origin_of(engine.name),
         state=state_after(judgement),
-        code=int(worst.code) if worst else (int(extra.code) if extra else None),
-        findings=tuple(findings),
-        properties={**properties, **more.properties},
+        code=int(counts.code) if counts else None,
+        findings=tuple({"code": f.code, "sentence": f.sentence, "step": f.step} for f in findings),
+        properties=dict(found.properties),
         cell=ticket.cell,
-        structure=relaxed.as_dict(verbosity=0) if relaxed is not None else None,
+        structure=found.structure,
         corrections=judgement.corrections,
-        potentials={**potentials, **({"titel": titles} if titles else {})},
-        remarks=tuple(more.remarks),
-        pictures=more.pictures,
+        potentials=dict(found.potentials),
+        remarks=found.remarks,
+        pictures=dict(found.pictures),
     ).with_gap_label()
 
 
@@ -265,22 +255,3 @@ def state_after(judgement: Judgement) -> State:
         "quarantine": State.QUARANTINED,
         "stale": State.STALE,
     }[worst.action]
-
-
-def _properties(ticket: Ticket, judgement: Judgement) -> tuple[dict[str, float], Rejection | None]:
-    by_kind = {name.partition("-")[2]: out for name, out in judgement.outputs.items()}
-    properties: dict[str, float] = {}
-    static = by_kind.get(VASP_ENERGY_STEP)
-    if static is not None:
-        properties["energy_eV"] = static.energy
-        properties["energy_eV_per_atom"] = static.energy / ticket.n_sites
-        properties["volume_A3"] = float(static.structure.volume)
-    finding = None
-    if ticket.role == "candidate" and (mesh := by_kind.get("uniform", static)) is not None:
-        path = by_kind.get("bands")
-        gap = band_gap(mesh.gap, path.gap if path else None)
-        properties["band_gap_eV"], finding = gap
-        properties["band_gap_mesh_eV"] = mesh.gap
-        if path is not None:
-            properties["band_gap_path_eV"] = path.gap
-    return properties, finding

@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from structure.errors import Rejection
 from structure.records import Record
@@ -34,7 +34,9 @@ from tasks.ledger.sql_tables import (
     now,
 )
 
-Origin = Literal["dft-vasp", "dft-gpaw", "table", "ml"]
+Origin = Annotated[str, StringConstraints(pattern=r"^(table|ml|(dft|mlp)-[a-z][a-z0-9-]{0,30})$")]
+"""Who made a value: a user's ``table``, the shipped oracle ``ml``, a DFT code ``dft-<code>``, or a
+machine-learned potential ``mlp-<program>`` that stood in for one. Origins are never mixed."""
 
 
 class Label(Record):
@@ -49,7 +51,8 @@ class Label(Record):
     value : float
     sigma : float or None
         Standard uncertainty, same unit.
-    origin : {"dft-vasp", "dft-gpaw", "table", "ml"}
+    origin : str
+        See `Origin`.
     source : str
         Model or recipe hash, or the name of a table.
     quality : str

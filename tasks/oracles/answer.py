@@ -103,7 +103,8 @@ class Oracle(Protocol):
     ----------
     property : str
         What is labelled, with its unit, e.g. ``"band_gap_eV"``.
-    origin : {"dft-vasp", "dft-gpaw", "table", "ml"}
+    origin : str
+        See `tasks.ledger.ledger.Origin`.
     source : str
         Model or recipe hash, or the name of a table.
     later : bool

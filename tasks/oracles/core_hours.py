@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.batch.cluster_settings import ClusterSettings
 from dft_inputs.job.status import State
 from tasks.dft_jobs.emit import EMITTED_AT
 

@@ -1,6 +1,6 @@
 """The oracle that calculates: DFT jobs for what the search asks, answers when they come back.
 
-In: compositions, the campaign's template library, a recipe of VASP or GPAW. Out: for each the gap a
+In: compositions, the campaign's template library, a recipe of a DFT code. Out: for each the gap a
 finished job brought, the job that will bring it, or why none will. New questions become one batch
 under ``handoff/``, with the elements' references, and rows in the ledger. The directories and the
 ledger are the only memory: the oracle may be killed at any moment and be asked again.
@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dft_inputs.batch.scheduler import ClusterSettings
-from dft_inputs.gpaw.jobs import DEFAULT_PYTHON, PYTHON_VARIABLE, available, interpreter
+from dft_inputs.batch.cluster_settings import ClusterSettings
+from dft_inputs.batch.scheduler import check_programs
+from dft_inputs.engines import DftEngine, origin_of
 from dft_inputs.job.folder import Job
-from dft_inputs.job.prepare import can_calculate, prepare_job
+from dft_inputs.job.prepare import prepare_job
 from dft_inputs.job.status import State
 from structure.composition import formulas_of
 from structure.elements import ELEMENTS
@@ -42,12 +43,12 @@ from tasks.campaign.surroundings import of_others
 from tasks.dft_jobs.collect_round import collect
 from tasks.dft_jobs.contradictions import check_jobs
 from tasks.dft_jobs.emit import Emission, each_question_once
-from tasks.ledger.ledger import Label, Origin
+from tasks.ledger.ledger import Label
 from tasks.ledger.reading import read_ledger
 from tasks.oracles import run_here
 from tasks.oracles.answer import PROPERTY, Answer, Asked
 from tasks.oracles.core_hours import room_for
-from tasks.oracles.dft_settings import DFTOracleConfig, Engine
+from tasks.oracles.dft_settings import DFTOracleConfig
 
 if TYPE_CHECKING:
     from structure.templates.library import TemplateLibrary
@@ -76,7 +77,7 @@ class DFTOracle:
     ----------
     campaign : Campaign
         Must have finished its ingest stage before the first question that needs a structure.
-    engine : {"vasp", "gpaw"}
+    engine : DftEngine
     config : DFTOracleConfig
 
     Raises
@@ -88,17 +89,18 @@ class DFTOracle:
     property = PROPERTY
     later = True
 
-    def __init__(self, campaign: Campaign, engine: Engine, config: DFTOracleConfig):
+    def __init__(self, campaign: Campaign, engine: DftEngine, config: DFTOracleConfig):
         if campaign.ledger.fact("finished") is None:
             check_machine(engine, config)
         recipe = config.recipe_for(engine)
-        self._cluster = config.cluster.for_engine(engine)
-        self.origin: Origin = "dft-vasp" if engine == "vasp" else "dft-gpaw"
+        self._engine = engine
+        self._cluster = engine.cluster_files(config.cluster, recipe, ()).settings
+        self.origin = origin_of(engine.name)
         self.source = recipe.hash
         self._campaign = campaign
         self._config = config
         self._structures = config.structures_for(engine)
-        self._emission = Emission(campaign.root, recipe, cluster_of(config))
+        self._emission = Emission(campaign.root, recipe, cluster_of(engine, config))
         self._checked = False
         self._start_after = 0.0
 
@@ -210,7 +212,8 @@ class DFTOracle:
     @cached_property
     def _calculable(self) -> np.ndarray:
         """Elements the recipe has a potential for, shape (103,), bool."""
-        return np.array([can_calculate(self._emission.recipe, symbol) for symbol in ELEMENTS])
+        able = self._engine.can_calculate
+        return np.array([able(self._emission.recipe, symbol) for symbol in ELEMENTS])
 
     @cached_property
     def _library(self) -> TemplateLibrary:
@@ -330,25 +333,24 @@ def _outcome(job: Mapping[str, Any]) -> Outcome:
     return Rejection(code, f"its calculation {_ENDED[job['state']]}{words and f': {words}'}")
 
 
-def cluster_of(config: DFTOracleConfig) -> ClusterSettings:
-    """Return what goes into ``cluster.env``: of jobs that run here, this machine's Python of GPAW.
-
-    A Python that the campaign names comes before the environment's.
-    """
-    named = config.cluster.gpaw_python != DEFAULT_PYTHON
-    if config.submit == "by-hand" or named:
+def cluster_of(engine: DftEngine, config: DFTOracleConfig) -> ClusterSettings:
+    """Return what goes into ``cluster.env``: of jobs that run here, this machine's programs."""
+    if config.submit == "by-hand":
         return config.cluster
-    return config.cluster.model_copy(update={"gpaw_python": interpreter()})
+    return engine.on_this_machine(config.cluster)
 
 
-def check_machine(engine: Engine, config: DFTOracleConfig) -> None:
+def check_machine(engine: DftEngine, config: DFTOracleConfig) -> None:
     """Check that jobs which are to run here can.
 
     Raises
     ------
     ConfigError
-        If GPAW or the scheduler's command is missing.
+        If a program of the code or the scheduler's command is missing, or the campaign names a
+        program that the code does not know.
     """
+    cluster = cluster_of(engine, config)
+    check_programs(cluster, config.recipe_for(engine))
     if config.submit == "by-hand":
         return
     needed = _SUBMITTERS.get(config.cluster.scheduler)
@@ -359,11 +361,5 @@ def check_machine(engine: Engine, config: DFTOracleConfig) -> None:
             fix="Set it to 'by-hand' and submit where the scheduler is, or set "
             "explore.oracle.dft.cluster.scheduler: shell.",
         )
-    python = cluster_of(config).gpaw_python
-    if engine == "gpaw" and needed is None and not available(python):
-        raise ConfigError(
-            f"GPAW jobs are to run here, and {python} cannot import GPAW",
-            where="explore.oracle.dft",
-            fix=f"Install Debian's packages gpaw and gpaw-data, or set {PYTHON_VARIABLE} to the "
-            "Python that has GPAW; to run the jobs elsewhere, set submit: by-hand.",
-        )
+    if needed is None:
+        engine.ready(cluster)

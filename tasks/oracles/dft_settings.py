@@ -1,7 +1,7 @@
 """How a DFT oracle asks: the settings that the search's configuration has for it.
 
 In: values of a campaign file. Out: a frozen section that knows its recipe and the structures it
-may use, for either engine.
+may use.
 """
 
 from __future__ import annotations
@@ -10,31 +10,22 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.batch.cluster_settings import ClusterSettings
+from dft_inputs.engines import DftEngine, recipes
 from dft_inputs.recipes.recipe import Recipe
-from dft_inputs.recipes.shipped import RECIPES
 from structure.errors import ConfigError
 from structure.records import Settings
 from structure.templates.substitution import MAXIMUM_EMD, VOLUME_SCALES
 from tasks.campaign.library import StructureConfig
 
-Engine = Literal["vasp", "gpaw"]
-
-RECIPE_OF: dict[Engine, str] = {"vasp": "agd-paper", "gpaw": "gpaw-pbe"}
-"""Recipe by engine where none is named."""
-
-SITES_OF: dict[Engine, int] = {"vasp": 80, "gpaw": 10}
-"""Largest template by engine where nothing is said (chosen: the template stage's for a cluster;
-ten atoms are minutes to an hour of GPAW on one core)."""
-
 
 class DFTOracleConfig(Settings):
-    """How calculations are asked for; counts only where ``kind`` is ``vasp`` or ``gpaw``.
+    """How calculations are asked for; counts only where ``kind`` is a DFT code.
 
     Attributes
     ----------
     recipe : str or None
-        Of the same engine as the kind; None: ``agd-paper`` for VASP, ``gpaw-pbe`` for GPAW.
+        Of the same code as the kind; None: that code's first, such as ``agd-paper`` for VASP.
     optional_steps : tuple of str
         Optional steps of the recipe to include.
     cluster : ClusterSettings
@@ -42,7 +33,7 @@ class DFTOracleConfig(Settings):
     neighbours, minimum_ratio, maximum_emd, minimum_volume_scale, maximum_volume_scale
         As in the template stage (`tasks.campaign.library.StructureConfig`).
     maximum_sites : int or None
-        Largest template; None: 80 for VASP, 10 for GPAW.
+        Largest template; None: what the code says, such as 80 for VASP, 10 for GPAW.
     submit : {"by-hand", "here"}
         Who calls ``submit.sh``: a person, or this machine. With scheduler ``shell`` the jobs then
         run here, one after another in the background, also after the campaign's process has ended.
@@ -77,7 +68,7 @@ class DFTOracleConfig(Settings):
             )
         return self
 
-    def recipe_for(self, engine: Engine) -> Recipe:
+    def recipe_for(self, engine: DftEngine) -> Recipe:
         """Return the recipe with the optional steps that were asked for.
 
         Raises
@@ -85,22 +76,23 @@ class DFTOracleConfig(Settings):
         ValueError
             If there is no such recipe or step, or the recipe is one of another engine.
         """
-        name = self.recipe or RECIPE_OF[engine]
-        if name not in RECIPES:
-            raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
-        recipe = RECIPES[name]
-        if recipe.engine != engine:
-            own = [n for n, known in RECIPES.items() if known.engine == engine]
+        every = recipes()
+        name = self.recipe or engine.recipes[0].name
+        if name not in every:
+            raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(every)}")
+        recipe = every[name]
+        if recipe.engine != engine.name:
+            own = ", ".join(known.name for known in engine.recipes)
             raise ValueError(
-                f"recipe {name!r} is one of {recipe.engine}, and `kind` is {engine!r}; its recipes "
-                f"are {', '.join(own)}"
+                f"recipe {name!r} is one of {recipe.engine}, and `kind` is {engine.name!r}; its "
+                f"recipes are {own}"
             )
         try:
             return recipe.with_steps(self.optional_steps)
         except ConfigError as error:
             raise ValueError(f"{error.what}; {error.fix}") from error
 
-    def structures_for(self, engine: Engine) -> StructureConfig:
+    def structures_for(self, engine: DftEngine) -> StructureConfig:
         """Return how compositions get their structures."""
         return StructureConfig(
             neighbours=self.neighbours,
@@ -108,5 +100,5 @@ class DFTOracleConfig(Settings):
             maximum_emd=self.maximum_emd,
             minimum_volume_scale=self.minimum_volume_scale,
             maximum_volume_scale=self.maximum_volume_scale,
-            maximum_sites=self.maximum_sites or SITES_OF[engine],
+            maximum_sites=self.maximum_sites or engine.most_sites,
         )

@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from dft_inputs.engines import engine_named
+from dft_inputs.engines import names as engine_names
 from structure.errors import ConfigError
 from structure.records import Settings
 from structure.sources.quantities import UnitMap
@@ -21,21 +23,21 @@ from tasks.campaign.handles import ModelHandle
 from tasks.oracles import brought
 from tasks.oracles.answer import PROPERTY, Oracle
 from tasks.oracles.dft import DFTOracle, check_machine
-from tasks.oracles.dft_settings import DFTOracleConfig, Engine
+from tasks.oracles.dft_settings import DFTOracleConfig
 from tasks.oracles.ml import MLOracle
 from tasks.oracles.table import TableOracle
 
 AT_ONCE = ("ml", "table")
-CALCULATE: tuple[Engine, ...] = ("vasp", "gpaw")
+"""Our own oracles that answer at once."""
 
 
 class OracleConfig(Settings):
     """Who labels the compositions that the search asks for."""
 
     kind: str = "ml"
-    """``ml``, a model's prediction; ``table``, a table of known values; ``vasp`` or ``gpaw``,
-    calculations, whose answers come later while the search goes on; or an oracle of another
-    installed package."""
+    """``ml``, a model's prediction; ``table``, a table of known values; the name of a
+    DFT code, such as ``vasp`` or ``gpaw``, whose answers come later while the search goes on; or an
+    oracle of another installed package."""
     model: str = "oracle"
     """Name of the model, for ``kind: ml``."""
     table: str | None = None
@@ -48,7 +50,7 @@ class OracleConfig(Settings):
     units: UnitMap = UnitMap()
     """``band_gap`` is the unit of the values."""
     dft: DFTOracleConfig = DFTOracleConfig()
-    """For ``kind: vasp`` and ``kind: gpaw``."""
+    """Where ``kind`` is a DFT code."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """For an oracle of another package: whatever that package describes."""
 
@@ -56,24 +58,29 @@ class OracleConfig(Settings):
     def _complete(self) -> OracleConfig:
         if (self.kind == "table") != (self.table is not None):
             raise ValueError("`table` names a file if, and only if, `kind` is 'table'")
-        if self.kind in CALCULATE:
-            self.dft.recipe_for(self.kind)
+        if self.calculates:
+            self.dft.recipe_for(engine_named(self.kind))
         elif self.kind not in AT_ONCE and self.kind not in brought.names():
-            there = ", ".join((*AT_ONCE, *CALCULATE, *brought.names()))
+            there = ", ".join((*AT_ONCE, *engine_names(), *brought.names()))
             raise ValueError(f"there is no oracle {self.kind!r}; choose one of {there}")
         if self.settings and not self.is_brought:
             raise ValueError(f"`settings` are for oracles of other packages, not {self.kind!r}")
         return self
 
     @property
+    def calculates(self) -> bool:
+        """Whether a DFT code answers."""
+        return self.kind in engine_names()
+
+    @property
     def is_brought(self) -> bool:
-        """Whether another package answers."""
-        return self.kind not in (*AT_ONCE, *CALCULATE)
+        """Whether an oracle of another package answers."""
+        return self.kind not in AT_ONCE and not self.calculates
 
     @property
     def wait_h(self) -> float:
         """Hours that the search may wait for an answer; only DFT oracles let it wait."""
-        return self.dft.wait_h if self.kind in CALCULATE else 0.0
+        return self.dft.wait_h if self.calculates else 0.0
 
 
 def table_oracle(config: OracleConfig) -> TableOracle:
@@ -110,8 +117,8 @@ def check_ready(config: OracleConfig) -> None:
         table_oracle(config)
     if config.is_brought:
         brought.brought_oracle(config.kind, config.settings)
-    if config.kind in CALCULATE:
-        check_machine(config.kind, config.dft)
+    if config.calculates:
+        check_machine(engine_named(config.kind), config.dft)
 
 
 def oracle_for(
@@ -131,8 +138,8 @@ def oracle_for(
     ConfigError, DataError, ModelError
         If the model or the table cannot be used, or jobs cannot run here that shall.
     """
-    if config.kind in CALCULATE:
-        return DFTOracle(campaign, config.kind, config.dft)
+    if config.calculates:
+        return DFTOracle(campaign, engine_named(config.kind), config.dft)
     if config.is_brought:
         return brought.brought_oracle(config.kind, config.settings)
     if config.table is not None:

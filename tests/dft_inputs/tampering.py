@@ -14,10 +14,12 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from dft_inputs.job.folder import Job, first_status, vasp_job
-from dft_inputs.job.ticket import DECIDING_TAGS, Ticket
+from dft_inputs.job.folder import Job, first_status
+from dft_inputs.job.ticket import Ticket
 from dft_inputs.recipes.shipped import PAPER
-from dft_inputs.vasp.tags import read_incar
+from dft_inputs.vasp.asked.settings import DECIDING_TAGS
+from dft_inputs.vasp.asked.tags import read_incar
+from dft_inputs.vasp.jobs import vasp_job
 from tests.dft_inputs.cells import wurtzite
 
 FAKE = Path(__file__).parents[1] / "engines" / "fake_vasp"

@@ -18,9 +18,11 @@ from pathlib import Path
 import pytest
 from pymatgen.io.vasp import Poscar
 
-from dft_inputs.batch.scheduler import ClusterSettings, batch_files
-from dft_inputs.job.folder import Job, vasp_job, write_batch
+from dft_inputs.batch.cluster_settings import ClusterSettings
+from dft_inputs.batch.scheduler import batch_files
+from dft_inputs.job.folder import Job, write_batch
 from dft_inputs.recipes.shipped import PAPER
+from dft_inputs.vasp.jobs import vasp_job
 from tests.dft_inputs.cells import rocksalt
 from tests.engines.one_node_slurm import LARGEST_ARRAY, CannotStartError, OneNodeSlurm
 
@@ -50,7 +52,9 @@ class Batch:
         subprocess.run([FAKE, "--make-potcars", library, *symbols], check=True)
         usual = {"tasks_per_node": 1, "hours": 1, "vasp": f"srun {FAKE}", "custodian": False}
         cluster = ClusterSettings(**{**usual, "potcars": str(library), **settings})
-        write_batch(place, questions, batch_files(cluster, "PBE_54", symbols, jobs), {})
+        write_batch(
+            place, questions, batch_files(cluster, PAPER, [job.ticket for job in questions]), {}
+        )
         self.jobs = [place / name for name in (place / "jobs.txt").read_text().split()]
 
     def submit(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -8,12 +8,12 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Poscar
 
 from dft_inputs.cluster import runner
-from dft_inputs.job.folder import vasp_job
+from dft_inputs.job.cell import job_structure
 from dft_inputs.job.ticket import Ticket
 from dft_inputs.properties.phonons import repeated_cell
 from dft_inputs.recipes.recipe import Supercell
 from dft_inputs.recipes.shipped import PAPER
-from dft_inputs.vasp.inputs import job_structure
+from dft_inputs.vasp.jobs import vasp_job
 from tests.dft_inputs.cells import oblique, rocksalt, wurtzite
 from tests.dft_inputs.tampering import as_written_before
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dft_inputs.job.findings import Judgement
 from dft_inputs.job.folder import Job
-from dft_inputs.vasp.judgement import Judgement, judge
+from dft_inputs.vasp.asked.settings import incar_differs
+from dft_inputs.vasp.judgement import judge
 from dft_inputs.vasp.outputs import StepOutput
-from dft_inputs.vasp.settings_asked import incar_differs
 from tests.dft_inputs.tampering import (
     POTCAR,
     Change,

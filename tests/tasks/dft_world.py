@@ -13,7 +13,8 @@ from typing import Any
 
 from pymatgen.core import Lattice, Structure
 
-from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.batch.cluster_settings import ClusterSettings
+from dft_inputs.engines import engine_named
 from structure.properties.gap_window import band_gaps
 from structure.templates.library import TemplateLibrary
 from tasks.campaign.directory import Campaign
@@ -97,9 +98,7 @@ def search(campaign: Campaign, settings: ExploreConfig, **options: Any) -> Explo
 def oracle_of(campaign: Campaign, settings: ExploreConfig) -> DFTOracle:
     """Return the oracle of a search, to be asked without one."""
     begun(campaign)
-    engine = settings.oracle.kind
-    assert engine in ("vasp", "gpaw")
-    return DFTOracle(campaign, engine, settings.oracle.dft)
+    return DFTOracle(campaign, engine_named(settings.oracle.kind), settings.oracle.dft)
 
 
 def job_places(root: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Structure
 
-from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.batch.cluster_settings import ClusterSettings
 from dft_inputs.job.folder import emitted_jobs
 from dft_inputs.recipes.shipped import PAPER
 from dft_inputs.vasp.inputs import potcar_symbols

@@ -527,7 +527,7 @@ def test_what_cannot_be_judged_is_broken_and_stops_no_other(root, monkeypatch): 
         raise KeyError("what nobody foresaw")
 
     submit(root)
-    monkeypatch.setattr(collect_round, "gpaw_result_of", raising)
+    monkeypatch.setattr(collect_round, "result_of", raising)
     found: Collected = collect_campaign(root)
     assert code_of(found) == "200"
     monkeypatch.undo()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.batch.cluster_settings import ClusterSettings
 from dft_inputs.job.folder import emitted_jobs
 from dft_inputs.job.prepare import prepare_job
 from dft_inputs.recipes.shipped import GPAW, PAPER

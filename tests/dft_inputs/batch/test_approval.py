@@ -14,10 +14,13 @@ import pytest
 
 from dft_inputs.batch.answers import readable
 from dft_inputs.batch.approval import DECLINED, apply_approval, approval_text, read_approval
-from dft_inputs.batch.scheduler import SUBMITTING, ClusterSettings, batch_files, cluster_env, script
-from dft_inputs.job.folder import extend_batch, vasp_job, write_batch
+from dft_inputs.batch.cluster_settings import ClusterSettings, script
+from dft_inputs.batch.scheduler import SHARED_SCRIPTS, batch_files, cluster_env
+from dft_inputs.job.folder import extend_batch, write_batch
 from dft_inputs.job.status import State, observe
 from dft_inputs.recipes.shipped import PAPER
+from dft_inputs.vasp.engine import ENGINE
+from dft_inputs.vasp.jobs import vasp_job
 from tests.dft_inputs.cells import rocksalt
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -30,10 +33,12 @@ HOUR = 3600.0
 def batch_of(place: Path, table: bytes | str | None, age_h: float = 48.0, **settings) -> Path:
     """A batch as far as approval looks at it: jobs without inputs."""
     place.mkdir(parents=True)
-    for name in SUBMITTING:
+    for name in SHARED_SCRIPTS:
         (place / name).write_text(script(name))
     settings = {"scheduler": "slurm", **settings}
-    (place / "cluster.env").write_text(cluster_env(ClusterSettings(**settings)))
+    (place / "cluster.env").write_text(
+        cluster_env(ENGINE.cluster_files(ClusterSettings(**settings), PAPER, ()))
+    )
     (place / "jobs.txt").write_text("".join(f"{job}\n" for job in JOBS))
     (place / "batch.json").touch()
     age(place, age_h)
@@ -377,7 +382,7 @@ def test_every_job_gets_an_empty_line_with_what_helps_to_decide(tmp_path):
     if os.environ.get("AGD_REGENERATE"):
         (GOLDEN / "approved.csv").write_text(text)
     assert text == (GOLDEN / "approved.csv").read_text()
-    shared = batch_files(ClusterSettings(), "PBE_54", ["O"], 2)
+    shared = batch_files(ClusterSettings(), PAPER, [job.ticket for job in jobs])
     write_batch(tmp_path / "batch-0001", jobs, shared, {})
     assert (tmp_path / "batch-0001" / "approved.csv").read_text() == text
     found = read_approval(tmp_path / "batch-0001", NOW)
@@ -402,9 +407,10 @@ def test_the_list_of_jobs_does_not_depend_on_the_approval(tmp_path):
 
 
 def test_settings_that_came_later_do_not_change_what_a_campaign_froze():
-    later = {"approval", "approval_hours", "gpaw_python"}
+    later = {"approval", "approval_hours", "gpaw_python", "programs"}
     assert not later & ClusterSettings().model_dump(mode="json").keys()
     changed = ClusterSettings(approval="no", approval_hours=12)
     assert ClusterSettings.model_validate(changed.model_dump(mode="json")) == changed
-    assert "AGD_APPROVAL=no\n" in cluster_env(changed)
-    assert "AGD_APPROVAL_HOURS=12\n" in cluster_env(changed)
+    text = cluster_env(ENGINE.cluster_files(changed, PAPER, ()))
+    assert "AGD_APPROVAL=no\n" in text
+    assert "AGD_APPROVAL_HOURS=12\n" in text

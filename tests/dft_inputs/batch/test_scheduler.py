@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from dft_inputs.batch.approval import apply_approval
-from dft_inputs.batch.scheduler import ClusterSettings, batch_files, cluster_env, script
-from dft_inputs.job.folder import vasp_job, write_batch
-from dft_inputs.recipes.shipped import PAPER
+from dft_inputs.batch.cluster_settings import ClusterSettings, script
+from dft_inputs.batch.scheduler import batch_files, cluster_env
+from dft_inputs.job.folder import write_batch
+from dft_inputs.recipes.shipped import GPAW, PAPER
+from dft_inputs.vasp.engine import ENGINE as VASP
+from dft_inputs.vasp.jobs import vasp_job
 from tests.dft_inputs.cells import rocksalt
 
 CELLS = {"MgO": rocksalt(), "CaO": rocksalt("Ca", "O", 4.8), "SrO": rocksalt("Sr", "O", 5.1)}
@@ -64,7 +67,7 @@ def queue(tmp_path) -> Path:
 
 def emit(batch: Path, **settings) -> Path:
     jobs = [vasp_job(s, PAPER, formula=f) for f, s in CELLS.items()]
-    shared = batch_files(ClusterSettings(**settings), "PBE_54", ["O"], len(jobs))
+    shared = batch_files(ClusterSettings(**settings), PAPER, [job.ticket for job in jobs])
     write_batch(batch, jobs, shared, {})
     return batch
 
@@ -363,7 +366,7 @@ def test_values_with_quotes_and_spaces_survive_the_shell(tmp_path):
     settings = ClusterSettings(
         setup="module load 'vasp 6'; export A=\"b c\"", vasp="srun -n 4 vasp"
     )
-    (tmp_path / "cluster.env").write_text(cluster_env(settings))
+    (tmp_path / "cluster.env").write_text(cluster_env(VASP.cluster_files(settings, PAPER, ())))
     done = subprocess.run(
         ["sh", "-c", '. ./cluster.env; printf "%s\\n%s\\n" "$AGD_SETUP" "$AGD_VASP"'],
         cwd=tmp_path,
@@ -576,10 +579,10 @@ def test_the_scripts_are_posix_shell(tmp_path, name, shell):
 
 
 @pytest.mark.parametrize(
-    ("engine", "given", "told"),
-    [("vasp", {}, 32), ("gpaw", {}, 1), ("vasp", {"tasks_per_node": 4}, 4),
-     ("gpaw", {"tasks_per_node": 4}, 4)],
+    ("recipe", "given", "told"),
+    [(PAPER, {}, 32), (GPAW, {}, 1), (PAPER, {"tasks_per_node": 4}, 4),
+     (GPAW, {"tasks_per_node": 4}, 4)],
 )  # fmt: skip
-def test_a_gpaw_job_asks_for_one_core_unless_told_otherwise(engine, given, told):
-    text = cluster_env(ClusterSettings(**given), engine)
+def test_a_gpaw_job_asks_for_one_core_unless_told_otherwise(recipe, given, told):
+    text = batch_files(ClusterSettings(**given), recipe, [])["cluster.env"]
     assert f"AGD_TASKS_PER_NODE={told}" in text.splitlines()

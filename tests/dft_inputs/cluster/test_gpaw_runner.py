@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dft_inputs.batch.scheduler import ClusterSettings, batch_files
+from dft_inputs.batch.cluster_settings import ClusterSettings
+from dft_inputs.batch.scheduler import batch_files
 from dft_inputs.gpaw.jobs import RESULT, gpaw_job
 from dft_inputs.job.folder import write_batch
 from dft_inputs.recipes.shipped import GPAW
@@ -23,7 +24,7 @@ STEP = GPAW.steps[0].name
 def job(tmp_path: Path) -> Path:
     question = gpaw_job(build("rocksalt", ("Li", "H"), volume_A3=8.1), GPAW, formula="LiH")
     settings = ClusterSettings(scheduler="shell", hours=0, gpaw_python=str(FAKE))
-    files = batch_files(settings, "", (), 1, engine="gpaw")
+    files = batch_files(settings, GPAW, [question.ticket])
     write_batch(tmp_path / "batch-0001", [question], files, {})
     return tmp_path / "batch-0001" / question.ticket.folder
 

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 from pymatgen.io.vasp import Poscar
 
-from dft_inputs.batch.scheduler import ClusterSettings, batch_files
+from dft_inputs.batch.cluster_settings import ClusterSettings
+from dft_inputs.batch.scheduler import batch_files
 from dft_inputs.cluster import runner
-from dft_inputs.job.folder import vasp_job, write_batch
+from dft_inputs.job.folder import write_batch
 from dft_inputs.job.ticket import read_ticket
 from dft_inputs.recipes.shipped import PAPER
+from dft_inputs.vasp.jobs import vasp_job
 from dft_inputs.vasp.judgement import judge
 from tests.dft_inputs.cells import oblique, rocksalt
 
@@ -42,7 +44,7 @@ def emit(batch: Path, library: Path, **changes) -> Path:
     question = vasp_job(rocksalt(), PAPER.with_steps(()), formula="MgO")
     known = {"scheduler": "shell", "hours": 0, "vasp": str(FAKE), "potcars": str(library)}
     settings = ClusterSettings(**{**known, "custodian": False, **changes})
-    write_batch(batch, [question], batch_files(settings, "PBE_54", ["Mg", "O"], 1), {})
+    write_batch(batch, [question], batch_files(settings, PAPER, [question.ticket]), {})
     return batch / question.ticket.folder
 
 

@@ -203,7 +203,7 @@ def test_a_body_centred_cell_is_sampled_with_its_symmetry(a, b, c, spacing):
     from ase.cell import Cell
 
     from dft_inputs.cluster.gpaw_worker import mesh_of
-    from dft_inputs.vasp.meshes import keeps_symmetry, lattice_rotations
+    from dft_inputs.job.meshes import keeps_symmetry, lattice_rotations
 
     vectors = np.array([[-a, b, c], [a, -b, c], [a, b, -c]]) / 2
     mesh = mesh_of(Cell(vectors), spacing)

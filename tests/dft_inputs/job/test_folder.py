@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pymatgen.core import Structure
 from pymatgen.io.vasp import Incar
 
-from dft_inputs.batch.scheduler import ClusterSettings, batch_files, potcars_text
+from dft_inputs.batch.cluster_settings import ClusterSettings
+from dft_inputs.batch.scheduler import batch_files
 from dft_inputs.job.folder import (
     Job,
     batches,
@@ -23,12 +24,13 @@ from dft_inputs.job.folder import (
     emitted_jobs,
     extend_batch,
     next_batch_name,
-    vasp_job,
     write_batch,
 )
 from dft_inputs.job.ticket import content_hash, read_ticket
 from dft_inputs.recipes.shipped import MATERIALS_PROJECT, PAPER
 from dft_inputs.references.reference_phases import REFERENCES, reference_job
+from dft_inputs.vasp.batch import potcars_text
+from dft_inputs.vasp.jobs import vasp_job
 from structure.errors import CalculationError, Rejection
 from tests.dft_inputs.cells import oblique, rocksalt, wurtzite
 
@@ -41,8 +43,8 @@ def some_jobs():
 
 
 def shared(jobs):
-    symbols = [s for job in jobs for s in job.ticket.potcar_symbols]
-    return batch_files(ClusterSettings(), "PBE_54", symbols, len(jobs), "../../references")
+    tickets = [job.ticket for job in jobs]
+    return batch_files(ClusterSettings(), PAPER, tickets, "../../references")
 
 
 def tree_of(root: Path) -> dict[str, bytes]:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from dft_inputs.job.folder import vasp_job
-from dft_inputs.job.prepare import can_calculate, prepare_job
+from dft_inputs.engines import engine_of
+from dft_inputs.job.prepare import prepare_job
 from dft_inputs.recipes.shipped import GPAW, PAPER
+from dft_inputs.vasp.jobs import vasp_job
 from structure.errors import Rejection
 from tests.dft_inputs.cells import rocksalt
 
@@ -38,7 +39,7 @@ def test_an_element_without_a_potential_is_refused_by_name(recipe, code):
 def test_what_a_recipe_can_calculate_is_what_gets_a_job(recipe):
     for element in ("Mg", "La", "Tc", "Md"):
         got = prepare_job(rocksalt(element, "O", 5.0), recipe, formula=f"{element}O")
-        assert can_calculate(recipe, element) == (not isinstance(got, Rejection))
+        assert engine_of(recipe).can_calculate(recipe, element) == (not isinstance(got, Rejection))
 
 
 @pytest.mark.parametrize("recipe", [PAPER, GPAW])

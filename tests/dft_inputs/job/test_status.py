@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dft_inputs.job.folder import first_status, vasp_job
+from dft_inputs.job.folder import first_status
 from dft_inputs.job.status import LEGAL_MOVES, State, may_become, observe, scan
 from dft_inputs.recipes.shipped import PAPER
+from dft_inputs.vasp.jobs import vasp_job
 from tests.dft_inputs.cells import rocksalt
 
 NOW = 1_800_000_000.0

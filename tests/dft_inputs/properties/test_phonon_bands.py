@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from dft_inputs.job.cell import job_structure
 from dft_inputs.properties.phonon_bands import (
     BAND,
     IMAGINARY,
@@ -16,7 +17,6 @@ from dft_inputs.properties.phonon_bands import (
     band_picture,
     bands,
 )
-from dft_inputs.vasp.inputs import job_structure
 from structure.figure import axes_of
 from tests.dft_inputs.cells import rocksalt
 

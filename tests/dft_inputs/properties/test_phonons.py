@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
 from dft_inputs.cluster import runner
-from dft_inputs.job.folder import vasp_job
+from dft_inputs.job.cell import elements_of, job_structure
 from dft_inputs.properties import phonons
 from dft_inputs.properties.phonon_bands import bands
 from dft_inputs.properties.phonons import Phonons, phonons_of, read_phonons
 from dft_inputs.recipes.shipped import DISPLACEMENT_A, PAPER
 from dft_inputs.vasp import outputs
-from dft_inputs.vasp.inputs import elements_of, job_structure, potcar_symbols, step_inputs
+from dft_inputs.vasp.inputs import potcar_symbols, step_inputs
+from dft_inputs.vasp.jobs import vasp_job
 from dft_inputs.vasp.judgement import judge
 from structure.errors import Rejection
 from tests.dft_inputs.cells import rocksalt, wurtzite

@@ -10,14 +10,10 @@ import pytest
 from pymatgen.core import Structure
 from pymatgen.io.vasp import Incar, Kpoints, Poscar
 
+from dft_inputs.job.cell import elements_of, job_structure
+from dft_inputs.job.treatment import Treatment
 from dft_inputs.recipes.shipped import MATERIALS_PROJECT, PAPER
-from dft_inputs.vasp.inputs import (
-    Surroundings,
-    elements_of,
-    job_structure,
-    potcar_symbols,
-    step_inputs,
-)
+from dft_inputs.vasp.inputs import potcar_symbols, step_inputs
 from structure.errors import CalculationError, Rejection
 from tests.dft_inputs.cells import oblique, rocksalt, wurtzite
 
@@ -113,7 +109,7 @@ def test_beside_an_open_shell_f_electrons_in_the_core_start_like_any_other_eleme
 
 def test_a_molecule_keeps_its_box_and_samples_gamma_only():
     box = Structure([[9, 0, 0], [0, 9.2, 0], [0, 0, 10.3]], ["O", "O"], [[0, 0, 0], [0, 0, 0.117]])
-    around = Surroundings(molecule=True, moments=(1.0, 1.0))
+    around = Treatment("molecule", (1.0, 1.0))
     files = step_inputs(PAPER, PAPER.steps[0], box, around)
     incar = Incar.from_str(files["INCAR"])
     assert incar["ISIF"] == 2

@@ -5,13 +5,11 @@ from dataclasses import replace
 import pytest
 from pymatgen.core import Structure
 
-from dft_inputs.job.folder import vasp_job
+from dft_inputs.job.findings import CODES, Action, Finding, Judgement
 from dft_inputs.recipes.shipped import MATERIALS_PROJECT, PAPER
+from dft_inputs.vasp.jobs import vasp_job
 from dft_inputs.vasp.judgement import (
-    CODES,
-    Action,
-    Finding,
-    Judgement,
+    another_program,
     composition_differs,
     electrons_unconverged,
     ions_unconverged,
@@ -44,6 +42,15 @@ GOOD = StepOutput(
     titles=("PAW_PBE Mg 13Apr2007", "PAW_PBE O 08Apr2002"),
     version="6.4.3",
 )
+
+
+@pytest.mark.parametrize("program", ["VPMDK", "", "castep"])
+def test_an_answer_of_another_program_is_code_330(program):
+    found = another_program(TICKET, STEP, replace(GOOD, program=program))
+    assert found is not None
+    assert found.code == "330"
+    assert program in found.sentence
+    assert another_program(TICKET, STEP, GOOD) is None
 
 
 def used(**tags) -> StepOutput:

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymatgen.io.vasp import Vasprun
 
+from dft_inputs.job.cell import elements_of, job_structure
 from dft_inputs.properties.corrections import elasticity
 from dft_inputs.recipes.shipped import PAPER
 from dft_inputs.vasp import outputs
-from dft_inputs.vasp.inputs import elements_of, job_structure, potcar_symbols, step_inputs
+from dft_inputs.vasp.inputs import potcar_symbols, step_inputs
 from dft_inputs.vasp.outputs import (
     StepOutput,
     custodian_changes,

@@ -11,7 +11,7 @@ import pytest
 
 import dft_inputs.job.folder as folder_module
 import tasks.dft_jobs.emit as emission_module
-from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.batch.cluster_settings import ClusterSettings
 from dft_inputs.job.folder import Job, emitted_jobs
 from dft_inputs.job.prepare import prepare_job
 from dft_inputs.recipes.shipped import GPAW

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.batch.cluster_settings import ClusterSettings
 from dft_inputs.job.folder import emitted_jobs
 from dft_inputs.properties import phonons
 from dft_inputs.properties.phonon_bands import IMAGINARY

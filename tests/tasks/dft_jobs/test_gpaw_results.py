@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dft_inputs.batch.scheduler import ClusterSettings, batch_files
+from dft_inputs.batch.cluster_settings import ClusterSettings
+from dft_inputs.batch.scheduler import batch_files
 from dft_inputs.gpaw.jobs import DEFAULT_PYTHON, INPUT, PYTHON_VARIABLE, RESULT, available, gpaw_job
 from dft_inputs.job.folder import Job, write_batch
 from dft_inputs.job.status import State
@@ -27,7 +28,7 @@ STEP = GPAW.steps[0].name
 def emit(campaign: Campaign, place: Path, jobs: list[Job], python: str) -> None:
     place.parent.mkdir(exist_ok=True)
     settings = ClusterSettings(scheduler="shell", hours=0, gpaw_python=python)
-    write_batch(place, jobs, batch_files(settings, "", (), len(jobs), engine="gpaw"), {})
+    write_batch(place, jobs, batch_files(settings, GPAW, [job.ticket for job in jobs]), {})
     for job in jobs:
         campaign.ledger.add_job(
             job.ticket.id,

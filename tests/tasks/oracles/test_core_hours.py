@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dft_inputs.batch.scheduler import ClusterSettings
+from dft_inputs.batch.cluster_settings import ClusterSettings
 from tasks.oracles.core_hours import NIGHT_S, core_hours_of, room_for
 
 NOW = 1_800_000_000.0

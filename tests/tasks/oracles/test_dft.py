@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 import tasks.explore.stage as stage
 import tasks.oracles.dft as module
+from dft_inputs.engines import engine_named
 from dft_inputs.job.folder import emitted_jobs
 from dft_inputs.recipes.shipped import GPAW, PAPER
 from dft_inputs.vasp.inputs import potcar_symbols
@@ -583,11 +584,11 @@ def test_the_environments_python_is_used_here_unless_the_campaign_names_one(tmp_
     monkeypatch.setenv("AGD_GPAW_PYTHON", "/opt/gpaw/bin/python")
     shell = {"scheduler": "shell"}
     here = DFTOracleConfig(submit="here", cluster=shell)
-    assert module.cluster_of(here).gpaw_python == "/opt/gpaw/bin/python"
+    assert module.cluster_of(engine_named("gpaw"), here).gpaw_python == "/opt/gpaw/bin/python"
     named = DFTOracleConfig(submit="here", cluster={**shell, "gpaw_python": "/usr/bin/python3.11"})
-    assert module.cluster_of(named).gpaw_python == "/usr/bin/python3.11"
+    assert module.cluster_of(engine_named("gpaw"), named).gpaw_python == "/usr/bin/python3.11"
     by_hand = DFTOracleConfig(cluster=shell)
-    assert module.cluster_of(by_hand) == by_hand.cluster
+    assert module.cluster_of(engine_named("gpaw"), by_hand) == by_hand.cluster
 
 
 @pytest.mark.parametrize(
@@ -599,7 +600,7 @@ def test_the_environments_python_is_used_here_unless_the_campaign_names_one(tmp_
         ({"kind": "vasp", "dft": {"optional_steps": ["07-magic"]}}, "no step"),
         ({"kind": "vasp", "dft": {"core_hours": 5, "cluster": {"hours": 0}}}, "needs"),
         ({"kind": "vasp", "dft": {"submit": "there"}}, "here"),
-        ({"kind": "castep"}, "'gpaw'"),
+        ({"kind": "castep"}, "gpaw"),
     ],
 )
 def test_an_impossible_oracle_is_refused_when_the_configuration_is_read(settings, message):
@@ -617,10 +618,10 @@ def test_the_section_counts_only_for_calculations():
 
 def test_each_engine_has_its_own_recipe_and_size_of_cells():
     section = DFTOracleConfig()
-    assert section.recipe_for("vasp") == PAPER.with_steps(())
-    assert section.recipe_for("gpaw") == GPAW
-    assert section.structures_for("vasp").maximum_sites == 80
-    assert section.structures_for("gpaw").maximum_sites == 10
+    assert section.recipe_for(engine_named("vasp")) == PAPER.with_steps(())
+    assert section.recipe_for(engine_named("gpaw")) == GPAW
+    assert section.structures_for(engine_named("vasp")).maximum_sites == 80
+    assert section.structures_for(engine_named("gpaw")).maximum_sites == 10
 
 
 def test_a_template_that_is_too_large_is_not_used(tmp_path, potcars):

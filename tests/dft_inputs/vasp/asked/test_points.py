@@ -7,9 +7,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Kpoints
 
-from dft_inputs.job.folder import vasp_job
 from dft_inputs.recipes.shipped import MATERIALS_PROJECT, PAPER
-from dft_inputs.vasp.points_asked import SAME_POINT, listed_mesh, mesh_of, path_of, points_on
+from dft_inputs.vasp.asked.points import SAME_POINT, listed_mesh, mesh_of, path_of, points_on
+from dft_inputs.vasp.jobs import vasp_job
 from tests.dft_inputs.cells import oblique, rocksalt, wurtzite
 
 CELLS = {

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from dft_inputs.job.folder import Job, vasp_job
+from dft_inputs.job.folder import Job
 from dft_inputs.job.ticket import TicketStep
 from dft_inputs.recipes.shipped import MATERIALS_PROJECT, PAPER
+from dft_inputs.vasp.asked.settings import incar_differs, settings_differ
+from dft_inputs.vasp.jobs import vasp_job
 from dft_inputs.vasp.outputs import StepOutput
-from dft_inputs.vasp.settings_asked import incar_differs, settings_differ
 from structure.errors import Rejection
 from tests.dft_inputs.cells import wurtzite
 from tests.dft_inputs.tampering import edited

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymatgen.io.vasp import Incar
 
-from dft_inputs.job.folder import vasp_job
 from dft_inputs.recipes.shipped import MATERIALS_PROJECT, PAPER
-from dft_inputs.vasp.tags import ALIASES, DEFAULTS, HARMLESS, read_incar, same, words_of
+from dft_inputs.vasp.asked.tags import ALIASES, DEFAULTS, HARMLESS, read_incar, same, words_of
+from dft_inputs.vasp.jobs import vasp_job
 from tests.dft_inputs.cells import wurtzite
 
 NAMES = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ_", min_size=1, max_size=8)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pymatgen.io.vasp import Poscar
 
 from dft_inputs.cluster import runner
-from dft_inputs.job.folder import Job, vasp_job
+from dft_inputs.job.folder import Job
 from dft_inputs.recipes.shipped import PAPER
-from dft_inputs.vasp.geometry_asked import (
+from dft_inputs.vasp.asked.geometry import (
     CUSTODIAN_STARTED_FROM,
     SAME_PLACE_A,
     STARTED_FROM,
@@ -23,6 +23,7 @@ from dft_inputs.vasp.geometry_asked import (
     difference_of,
     repeated,
 )
+from dft_inputs.vasp.jobs import vasp_job
 from dft_inputs.vasp.judgement import judge
 from tests.dft_inputs.cells import oblique, rocksalt, wurtzite
 from tests.dft_inputs.tampering import calculated, lines_of, run_with

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dft_inputs.job.ticket import DECIDING_TAGS
 from dft_inputs.job.untrusted import shown, small_file, why
-from dft_inputs.vasp.points_asked import points_differ
-from dft_inputs.vasp.tags import (
+from dft_inputs.vasp.asked.points import points_differ
+from dft_inputs.vasp.asked.tags import (
     ALIASES,
     DEFAULTS,
     HARMLESS,
@@ -35,6 +34,12 @@ if TYPE_CHECKING:
 
 LARGEST_INCAR_BYTES = 1_000_000
 """A larger INCAR is not one of ours (chosen)."""
+
+DECIDING_TAGS = (
+    "ENCUT EDIFF EDIFFG GGA METAGGA LHFCALC ISMEAR SIGMA ISIF ISPIN ICHARG LREAL LASPH "
+    "LDAU LDAUTYPE LDAUU LDAUJ LDAUL IBRION"
+).split()
+"""INCAR tags that VASP has to name among those it used, if they were asked for."""
 
 UNSAID_BEFORE = frozenset("MAGMOM LMAXMIX NSW POTIM NFREE LEPSILON NBANDS".split())
 """Tags that recipes set and tickets of older releases, which hold no geometry, do not name."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dft_inputs.job.findings import Judgement
 from dft_inputs.job.ticket import Ticket, TicketStep
 from dft_inputs.properties.corrections import elasticity
 from dft_inputs.properties.phonon_bands import band_picture
 from dft_inputs.properties.phonons import read_phonons
-from dft_inputs.vasp.judgement import Judgement
 from dft_inputs.vasp.outputs import elastic_tensor, phonon_frequencies
 from structure.errors import CalculationError, Rejection
 

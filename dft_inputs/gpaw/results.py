@@ -1,13 +1,16 @@
-"""Results of GPAW jobs: what collect keeps of a finished ground state, and the label it earns.
+"""What a GPAW job says, and whether it answers its question: serves collect.
 
-In: a job folder and its ticket. Out: a `Result` like a VASP job's. The geometry is the one that was
-handed off: GPAW's recipe does not relax.
+In: a job folder and its ticket. Out: a judgement, and what the ground state gave. The geometry is
+the one that was handed off: GPAW's recipe does not relax.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from dft_inputs.engines import Calculated
 from dft_inputs.gpaw.jobs import (
     GpawResult,
     calculated_another,
@@ -16,50 +19,60 @@ from dft_inputs.gpaw.jobs import (
     read_input,
     read_result,
 )
+from dft_inputs.job.findings import Finding, Judgement
 from dft_inputs.job.plausible import implausible_energy, implausible_gap
 from dft_inputs.job.ticket import Ticket
+from dft_inputs.job.untrusted import shown
 from dft_inputs.properties.corrections import band_gap
-from dft_inputs.vasp.judgement import Finding, Judgement
 from structure.errors import CalculationError, Rejection
-from tasks.dft_jobs.results import Result, state_after
 
 
-def gpaw_result_of(folder: Path, ticket: Ticket) -> Result:
-    """Judge a GPAW job that says it is done, and put its result together.
+def judge_gpaw(folder: Path, ticket: Ticket) -> Judgement:
+    """Judge a GPAW job that says it is done.
 
     Codes: 200 result missing or damaged, 250 and 260 a gap or an energy that no crystal has, 300
-    input changed, 320 answer to another question, 400 mesh and path disagree.
+    input changed, 320 answer to another question.
     """
-    outcome = _answer(folder, ticket)
-    findings: list[Finding] = []
-    properties: dict[str, float] = {}
-    potentials: dict[str, object] = {}
+    outcome, step = _answer(folder, ticket), ticket.steps[0].name
     if isinstance(outcome, Rejection):
-        findings.append(Finding(outcome.code, outcome.sentence, ticket.steps[0].name))
-    else:
-        properties, flag = _properties(outcome, ticket)
-        potentials = {"setups": list(outcome.setups), "gpaw_version": outcome.gpaw_version}
-        if flag is not None:
-            findings.append(Finding(flag.code, flag.sentence))
-    structure = None
-    if not isinstance(outcome, Rejection):
-        document = read_input(folder / ticket.steps[0].name)
-        structure = input_structure(document).as_dict(verbosity=0)
-    result = Result(
-        id=ticket.id,
-        formula=ticket.formula,
-        role=ticket.role,
-        recipe_sha256=ticket.recipe_sha256,
-        origin="dft-gpaw",
-        state=state_after(Judgement(tuple(findings), {})),
-        code=int(findings[0].code) if findings else None,
-        findings=tuple({"code": f.code, "sentence": f.sentence, "step": f.step} for f in findings),
+        return Judgement((Finding(outcome.code, outcome.sentence, step),), {})
+    return Judgement((), {step: outcome})
+
+
+def gpaw_result(folder: Path, ticket: Ticket, judgement: Judgement) -> Calculated:
+    """Read what a judged job says; code 400 where mesh and path disagree."""
+    step = ticket.steps[0].name
+    outcome = judgement.outputs.get(step)
+    if outcome is None:
+        return Calculated()
+    properties, flag = _properties(outcome, ticket)
+    return Calculated(
         properties=properties,
-        cell=ticket.cell,
-        structure=structure,
-        potentials=potentials,
+        structure=input_structure(read_input(folder / step)).as_dict(verbosity=0),
+        potentials={"setups": list(outcome.setups), "gpaw_version": outcome.gpaw_version},
+        findings=() if flag is None else (Finding(flag.code, flag.sentence),),
     )
-    return result.with_gap_label()
+
+
+def other_setup(
+    own: Mapping[str, Any], reference: Mapping[str, Any], element: str
+) -> Rejection | None:
+    """Return code 410 when a compound's PAW setup of an element is not that of its reference."""
+    ours, its = _setup_of(own, element), _setup_of(reference, element)
+    if not ours or not its or ours == its:
+        return None
+    words = f"{element} was calculated with setup {ours}, its reference with setup {its}"
+    return Rejection("410", shown(f"{words}; calculate both with one release"))
+
+
+def _setup_of(potentials: Mapping[str, Any], element: str) -> str:
+    """Return the fingerprint of an element's setup; empty where it is not known."""
+    setups = potentials.get("setups")
+    for setup in setups if isinstance(setups, list | tuple) else ():
+        symbol, _, fingerprint = str(setup).partition(":")
+        if symbol == element:
+            return fingerprint
+    return ""
 
 
 def _answer(folder: Path, ticket: Ticket) -> GpawResult | Rejection:

@@ -53,8 +53,8 @@ def other_release(
     Parameters
     ----------
     own, reference : mapping
-        ``potentials`` of two results: titles and hashes of POTCARs, or GPAW's setups. What one of
-        them does not say is not compared.
+        ``potentials`` of two results: titles and hashes of POTCARs. What one of them does not say
+        is not compared.
     element : str
     """
     for own_name, its_name in zip(
@@ -67,12 +67,7 @@ def other_release(
 
 
 def _names_of(potentials: Mapping[str, Any], element: str) -> tuple[str, str]:
-    """Return an element's title, or setup, and its hash; empty where it is not known."""
-    setups = potentials.get("setups")
-    for setup in setups if isinstance(setups, list | tuple) else ():
-        symbol, _, fingerprint = str(setup).partition(":")
-        if symbol == element:
-            return f"setup {fingerprint}", ""
+    """Return an element's title and its hash; empty where it is not known."""
     titles, hashes = potentials.get("titel"), potentials.get("sha256_each")
     if not isinstance(titles, list | tuple):
         return "", ""

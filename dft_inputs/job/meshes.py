@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dft_inputs.vasp.symmetry import SYMMETRY_TOLERANCE_A
+from dft_inputs.job.symmetry import SYMMETRY_TOLERANCE_A
 
 if TYPE_CHECKING:
     from pymatgen.core import Lattice, Structure

@@ -9,7 +9,7 @@ from pymatgen.symmetry import kpath
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from pymatgen.symmetry.bandstructure import HighSymmKpath
 
-from dft_inputs.vasp.symmetry import SYMMETRY_TOLERANCE_A, standard_path, standard_primitive
+from dft_inputs.job.symmetry import SYMMETRY_TOLERANCE_A, standard_path, standard_primitive
 
 CRYSTALS = {
     "cubic P, perovskite": (221, Lattice.cubic(3.9), ["K", "Mg", "F"],

@@ -10,15 +10,15 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Kpoints
 from pymatgen.symmetry.analyzer import SymmetryUndeterminedError
 
-from dft_inputs.job.folder import vasp_job
-from dft_inputs.recipes.shipped import PAPER
-from dft_inputs.vasp.inputs import job_structure
-from dft_inputs.vasp.meshes import (
+from dft_inputs.job.cell import job_structure
+from dft_inputs.job.meshes import (
     keeps_symmetry,
     lattice_rotations,
     mesh_divisions,
     symmetric_divisions,
 )
+from dft_inputs.recipes.shipped import PAPER
+from dft_inputs.vasp.jobs import vasp_job
 from tests.dft_inputs.cells import rocksalt
 
 DENSITIES = st.sampled_from([8, 27, 64, 100, 128, 256, 1000])

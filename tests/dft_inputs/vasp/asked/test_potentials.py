@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dft_inputs.vasp.potentials_asked import other_release, potentials_differ, releases_mixed
+from dft_inputs.vasp.asked.potentials import other_release, potentials_differ, releases_mixed
 from tests.dft_inputs.vasp.test_judgement import GOOD, STEP, TICKET
 
 PBE = {"titel": ["PAW_PBE Mg 13Apr2007", "PAW_PBE O 08Apr2002"], "sha256_each": ["a", "b"]}
@@ -63,16 +63,9 @@ def test_steps_by_two_releases_are_code_310():
         ({}, False),
         ({"titel": "PAW_PBE Mg"}, False),
         ({"titel": [None, 5], "sha256_each": 7}, False),
-        ({"setups": ["Mg:123"]}, True),
     ],
 )
 def test_a_compound_and_its_reference_are_compared_as_far_as_both_are_known(reference, differs):
     found = other_release(PBE, reference, "Mg")
     assert (found is not None) is differs
     assert found is None or (found.code == "410" and "Mg was calculated with" in found.sentence)
-
-
-def test_setups_of_gpaw_are_compared_by_their_fingerprints():
-    own = {"setups": ["Li:abc", "H:def"]}
-    assert other_release(own, {"setups": ["H:def"]}, "H") is None
-    assert other_release(own, {"setups": ["H:xyz"]}, "H").code == "410"
