@@ -134,7 +134,8 @@ def reduce(counts: np.ndarray) -> np.ndarray:
     divisor = np.gcd.reduce(counts, axis=1)
     if not (divisor > 1).any():
         return counts
-    return counts // np.maximum(divisor, 1)[:, None].astype(counts.dtype)
+    result: np.ndarray = counts // np.maximum(divisor, 1)[:, None].astype(counts.dtype)
+    return result
 
 
 def counts_of(formula: str) -> np.ndarray:
@@ -154,7 +155,8 @@ def counts_of(formula: str) -> np.ndarray:
         raise DataError(
             parsed.rejections[0][2].sentence, fix="Write it as in 'SrYF5' or 'Ca(OH)2'."
         )
-    return parsed.counts[0]
+    result: np.ndarray = parsed.counts[0]
+    return result
 
 
 def formulas_of(counts: np.ndarray) -> list[str]:
@@ -273,7 +275,8 @@ def fractions_of(counts: np.ndarray) -> np.ndarray:
         Rows sum to one; a row without atoms stays zero.
     """
     total = counts.sum(axis=1, dtype=np.int64)
-    return counts / np.maximum(total, 1)[:, None]
+    result: np.ndarray = counts / np.maximum(total, 1)[:, None]
+    return result
 
 
 def counts_from(amounts: Sequence[dict[str, int]]) -> np.ndarray:

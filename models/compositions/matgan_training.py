@@ -16,7 +16,7 @@ from torch import nn
 from models.compositions.generation_metrics import element_histogram, probe_of
 from models.compositions.matgan import MatGAN, MatGANConfig, build_critic, build_generator, slots_of
 from models.compositions.matgan_networks import LATENT, SlotGenerator
-from models.fitting.loop import Average, Batches, Fitted, Stateful, fit, seeded
+from models.fitting.loop import Batches, Fitted, Stateful, average_of, fit, seeded
 from models.fitting.progress import Report
 from structure.errors import ModelError
 
@@ -97,7 +97,7 @@ class _Game:
             self._likelihood_steps = config.likelihood_steps
         self._generator.to(config.device)
         self._batches = Batches(len(counts), config.batch, seed)
-        self._average = Average(self._generator, config.average) if config.average else None
+        self._average = average_of(self._generator, config.average) if config.average else None
         self.kept = self._average.module if self._average else self._generator
         self._for_generator = self._optimizer(self._generator, config.rate_generator)
         self._for_critic = self._optimizer(self._critic, config.rate_critic)
@@ -137,7 +137,7 @@ class _Game:
                 return losses
             losses["generator"] = self._generator_step()
         if self._average is not None:
-            self._average.update()
+            self._average.update_parameters(self._generator)
         return losses
 
     def _latent(self, rows: int) -> torch.Tensor:

@@ -59,23 +59,13 @@ class ModelCard:
 
     def text(self) -> str:
         """Return the card as Markdown."""
-        data = markdown_table(
-            ("data set", "licence", "rows"),
-            [(s.name, s.licence, f"{s.rows:,}") for s in self.sources],
+        import jinja2
+
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("models.fitting", "."),
+            keep_trailing_newline=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
         )
-        parts = [f"# {self.title}", self.purpose, "## Data"]
-        if self.sources:
-            parts.append(data)
-        parts += [self.data_note, f"SHA-256 of the training compositions: `{self.data_sha256}`."]
-        parts += ["## Method", self.method, "## Results"]
-        for caption, (header, rows) in self.tables.items():
-            parts += [caption, markdown_table(header, rows)]
-        parts += ["## Limits", "\n".join(f"- {line}" for line in self.limits)]
-        parts += ["## Train it again", f"```\n{self.command}\n```"]
-        return "\n\n".join(parts) + "\n"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        rows = [(s.name, s.licence, f"{s.rows:,}") for s in self.sources]
+        return environment.get_template("card.md.j2").render(card=self, sources=rows)

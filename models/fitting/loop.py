@@ -19,7 +19,7 @@ import torch
 from pydantic import Field, model_validator
 
 from models.fitting.checkpoints import sealed, unsealed
-from models.fitting.parts import Average, Batches, Stateful, seeded
+from models.fitting.parts import Batches, Stateful, average_of, seeded
 from models.fitting.progress import Report
 from structure.errors import ModelError
 from structure.files import write_bytes
@@ -31,13 +31,13 @@ CHECKPOINT_NAME = "fit.pt"
 Metrics = Mapping[str, float]
 
 __all__ = [
-    "Average",
     "Batches",
     "FitBudget",
     "Fitted",
     "Probe",
     "Report",
     "Stateful",
+    "average_of",
     "fit",
     "seeded",
 ]
@@ -130,7 +130,7 @@ def fit(
     Parameters
     ----------
     parts : mapping of str to Stateful
-        All that `step` changes: modules, optimisers, schedulers, `Batches`, `Average`.
+        All that `step` changes: modules, optimisers, schedulers, `Batches`, `average_of`.
     step : callable
         Makes one update, given the number of steps done so far, and returns losses. It may draw
         from torch's default generator; that state is part of the checkpoint.

@@ -6,13 +6,13 @@ weights, and a block in which torch draws from a given seed.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from structure.errors import ModelError
 
@@ -73,41 +73,24 @@ class Batches:
         self._order = self._shuffled()
 
 
-class Average:
-    """Exponential moving average of a module's parameters; buffers are copied.
+def average_of(module: torch.nn.Module, decay: float) -> AveragedModel:
+    """Return an exponential moving average of a module's parameters; buffers are copied.
 
     Parameters
     ----------
     module : nn.Module
+        Given again to ``update_parameters`` after each step.
     decay : float
         Weight of the past, a step; 0.999 averages over about a thousand steps.
 
-    Attributes
-    ----------
-    module : nn.Module
-        A copy that carries the average; use it to sample.
+    Returns
+    -------
+    AveragedModel
+        Its ``module`` carries the average; use it to sample. It begins with the module's
+        parameters after the first step.
     """
-
-    def __init__(self, module: torch.nn.Module, decay: float):
-        self._source, self.decay = module, decay
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Take the module's present parameters into the average."""
-        mine: list[torch.Tensor] = list(self.module.parameters())
-        theirs: list[torch.Tensor] = [p.detach() for p in self._source.parameters()]
-        torch._foreach_lerp_(mine, theirs, 1.0 - self.decay)
-        for a, b in zip(self.module.buffers(), self._source.buffers(), strict=True):
-            a.copy_(b)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the average."""
-        return self.module.state_dict()
-
-    def load_state_dict(self, state_dict: Any) -> None:
-        """Take an average back."""
-        self.module.load_state_dict(state_dict)
+    average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    return average.eval().requires_grad_(False)
 
 
 @contextmanager

@@ -56,7 +56,10 @@ def _elements(structure: Structure) -> list[tuple[str, int]]:
 
 def _fractional(structure: Structure) -> np.ndarray:
     """Return coordinates in [0, 1) as they are written, without negative zeros."""
-    return np.round(np.round(structure.frac_coords, DECIMALS) % 1.0, DECIMALS) % 1.0 + 0.0
+    result: np.ndarray = (
+        np.round(np.round(structure.frac_coords, DECIMALS) % 1.0, DECIMALS) % 1.0 + 0.0
+    )
+    return result
 
 
 def poscar_text(structure: Structure, comment: str = "") -> str:

@@ -45,7 +45,8 @@ def _view() -> np.ndarray:
         [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
     )
     upright = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
-    return tilt @ turn @ upright
+    result: np.ndarray = tilt @ turn @ upright
+    return result
 
 
 def _with_boundary(structure: Structure) -> _Atoms:

@@ -101,7 +101,10 @@ class _Buffer:
         at = at[self.digit[at + 1]]
         before, after = self.data[at - 1], self.data[at + 1]
         two = (before == ord("2")) & (after >= ord("3")) & (after <= ord("7"))
-        return at[~self.digit[at - 1] | two | ((before == ord("3")) & (after == ord("4")))]
+        result: np.ndarray = at[
+            ~self.digit[at - 1] | two | ((before == ord("3")) & (after == ord("4")))
+        ]
+        return result
 
     def labels(self) -> np.ndarray:
         """Return the positions of brackets that can hold a name: (I), (IV), (B) at the end."""
@@ -111,7 +114,8 @@ class _Buffer:
         numeral = (first == one) | (first == five)
         last = self.upper[at + 1] & (third == ord("\n"))
         pair = numeral & ((second == one) | (second == five)) & (third == closing)
-        return at[(second == closing) & (numeral | last) | pair]
+        result: np.ndarray = at[(second == closing) & (numeral | last) | pair]
+        return result
 
 
 def tokens_of(formulas: Sequence[object]) -> Tokens:

@@ -178,7 +178,10 @@ def _last_bit(sites: Sites, listed: OxidationStates, pauling: bool) -> np.ndarra
 
     if not pauling:
         return total(np.array([-row[0] if row else 0 for row in listed.states], dtype=np.int64))
-    return np.minimum(total(_cation_shifts(listed).largest), total(_anion_shifts(listed).largest))
+    result: np.ndarray = np.minimum(
+        total(_cation_shifts(listed).largest), total(_anion_shifts(listed).largest)
+    )
+    return result
 
 
 def _with_border(
@@ -221,7 +224,8 @@ def _neutral(
     for element, amount in zip(elements, amounts, strict=True):
         sums = _extend(sums, element, amount, _all_shifts(listed))
     word = np.take_along_axis(sums, (target >> 6)[None], axis=0)[0]
-    return (word >> (target & 63).astype(np.uint64) & np.uint64(1)).astype(bool)
+    result: np.ndarray = (word >> (target & 63).astype(np.uint64) & np.uint64(1)).astype(bool)
+    return result
 
 
 def _only_zero(words: int, n: int) -> np.ndarray:

@@ -52,7 +52,8 @@ def contains(known: np.ndarray, keys: np.ndarray) -> np.ndarray:
     if not len(known):
         return np.zeros(len(keys), dtype=bool)
     place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    return known[place] == keys
+    result: np.ndarray = known[place] == keys
+    return result
 
 
 def union(groups: Sequence[np.ndarray]) -> np.ndarray:

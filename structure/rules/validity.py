@@ -75,7 +75,7 @@ def valid(counts: np.ndarray, rules: RuleSet = STRICT) -> np.ndarray:
     """
     listed = OxidationStates.named(rules.oxidation_states)
     sites = Sites.of(np.asarray(counts))
-    verdict = sites.lengths == 1
+    verdict: np.ndarray = sites.lengths == 1
     if rules.alloys:
         verdict |= (sites.lengths > 0) & (sites.how_many(~metals()) == 0)
     unknown = ~listed.known()

@@ -233,7 +233,8 @@ def read_ase_database(path: Path, columns: Mapping[str, str], with_structures: b
     structures: list[Structure] = []
     names: dict[str, None] = {}
     try:
-        for row in connect(str(path), type="db", use_lock_file=False).select():
+        database: Any = connect(str(path), type="db", use_lock_file=False)  # type: ignore[no-untyped-call]
+        for row in database.select():
             names.update(dict.fromkeys(row.key_value_pairs))
             if with_structures:
                 try:

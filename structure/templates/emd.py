@@ -187,7 +187,8 @@ class EmdIndex:
         """Return the distances of pairs of a query and a composition of the library."""
         difference = self._library[columns]
         difference -= queries[rows]
-        return np.abs(difference, out=difference).sum(axis=1)
+        result: np.ndarray = np.abs(difference, out=difference).sum(axis=1)
+        return result
 
 
 def distances_to(counts_row: np.ndarray, library_cumulative: np.ndarray) -> np.ndarray:
@@ -204,7 +205,8 @@ def distances_to(counts_row: np.ndarray, library_cumulative: np.ndarray) -> np.n
     """
     from scipy.spatial.distance import cdist
 
-    return cdist(cumulative(counts_row[None]), library_cumulative, "cityblock")[0]
+    result: np.ndarray = cdist(cumulative(counts_row[None]), library_cumulative, "cityblock")[0]
+    return result
 
 
 def smallest(values: np.ndarray, k: int, preference: np.ndarray | None = None) -> np.ndarray:

@@ -250,7 +250,8 @@ class TemplateLibrary:
             array = column[name]
             while pa.types.is_nested(array.type):
                 array = array.flatten()
-            return array.to_numpy(zero_copy_only=False)
+            result: np.ndarray = array.to_numpy(zero_copy_only=False)
+            return result
 
         return cls(
             ids=column["id"].to_pylist(),

@@ -134,7 +134,8 @@ def volume_scales(template_counts: np.ndarray, counts_row: np.ndarray) -> np.nda
     unknown = np.isnan(radii)
     means = every @ np.where(unknown, 0.0, radii) / every.sum(axis=1)
     means[(every[:, unknown] > 0).any(axis=1)] = np.nan
-    return (means[0] / means[1:]) ** 3
+    result: np.ndarray = (means[0] / means[1:]) ** 3
+    return result
 
 
 def substitute(

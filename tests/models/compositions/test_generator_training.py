@@ -18,7 +18,7 @@ from models.compositions.generator_training import (
 )
 from models.compositions.matgan import MatGANConfig
 from models.compositions.sequence import SequenceConfig
-from models.fitting.cards import DataSource, ModelCard, markdown_table
+from models.fitting.cards import DataSource, ModelCard
 from models.fitting.checkpoints import ModelConfig
 from models.fitting.loop import FitBudget
 from structure.composition import counts_from, keys_of
@@ -105,4 +105,3 @@ def test_a_card_reads_like_a_page() -> None:
         "| what | value |\n| --- | --- |\n| error | 0.1 eV |\n\n"
         "## Limits\n\n- It is small.\n\n## Train it again\n\n```\nagd train\n```\n"
     )
-    assert markdown_table(("a",), []) == "| a |\n| --- |"

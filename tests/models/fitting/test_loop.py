@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.fitting.loop import Average, Batches, FitBudget, Fitted, Stateful, fit, seeded
+from models.fitting.loop import Batches, FitBudget, Fitted, Stateful, average_of, fit, seeded
 from structure.errors import ModelError
 
 STEPS = 240
@@ -30,7 +30,7 @@ def small_fit(
     target = data[:, :1] * 2 - data[:, 1:2]
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.999)
-    average, batches = Average(net, 0.9), Batches(len(data), 16, seed)
+    average, batches = average_of(net, 0.9), Batches(len(data), 16, seed)
 
     def step(_: int) -> dict[str, float]:
         rows = torch.from_numpy(batches.next())
@@ -39,7 +39,7 @@ def small_fit(
         loss.backward()
         optimizer.step()
         scheduler.step()
-        average.update()
+        average.update_parameters(net)
         if slow:
             time.sleep(slow)
         return {"loss": float(loss.detach())}
@@ -81,7 +81,7 @@ def test_a_fit_killed_in_the_middle_ends_with_the_same_bits(tmp_path: Path) -> N
     whole = small_fit(tmp_path / "whole")
     work = tmp_path / "killed"
     program = (
-        "from pathlib import Path; from tests.models.test_training import small_fit; "
+        "from pathlib import Path; from tests.models.fitting.test_loop import small_fit; "
         f"small_fit(Path({str(work)!r}), slow=0.01)"
     )
     kills = 0
