@@ -1,7 +1,8 @@
 """Hold the gaps of the shipped GPAW set against Elk, which has no pseudopotentials.
 
-In: eleven small cells of ``dft_inputs/data/gpaw_set.jsonl``. Out: a batch of Elk jobs that runs on one
-core, one job after another, and goes on where it was killed; then ``docs/results/elk_check.md``.
+In: eleven small cells of ``dft_inputs/data/gpaw_set.jsonl``. Out: a batch of Elk jobs that runs on
+one core, one job after another, and goes on where it was killed; then
+``docs/results/elk_check.md``.
 Geometry, functional and mesh are the same; the codes share nothing else.
 
     python benchmarks/elk_check.py run --jobs FOLDER

@@ -22,64 +22,44 @@ _GPAW_PYTHON = "/usr/bin/python3"
 
 
 class ClusterSettings(Settings):
-    """First contents of ``cluster.env``; a person may change them there at any time.
-
-    Attributes
-    ----------
-    scheduler : {"slurm", "pbs", "shell"}
-        "shell" runs the jobs one after another where submit.sh is called.
-    account, partition : str
-        Charged account and partition (or PBS queue); empty leaves the cluster's default.
-    nodes, tasks_per_node : int
-        Where a code's job is one process and `tasks_per_node` is left at its default, 1 is asked.
-    hours : int
-        Wall time of one job; 0 with scheduler "shell" means no limit.
-    warning_s : int
-        How long before that limit a job begins to stop.
-    at_once : int
-        Jobs of the array that may run at the same time.
-    setup : str
-        Shell command before every job, e.g. ``"module load vasp/6.4.3"``.
-    vasp : str
-        Command that runs VASP in the working directory.
-    potcars : str
-        Folder with one sub-folder a POTCAR symbol, on the cluster. Empty: POTCARs are put into the
-        job folders by hand.
-    python : str
-        Interpreter of the runner on the cluster, 3.6 or later.
-    custodian : bool
-        Use custodian where the interpreter has it.
-    gpaw_python : str
-        Interpreter that has GPAW, for batches of that engine.
-    programs : dict of str to str
-        Programs and folders of other codes, by the name that their variable in ``cluster.env`` has
-        after ``AGD_``, in lower case: ``elk`` is the command that runs Elk.
-    approval : {"yes", "no"}
-        What a line of ``approved.csv`` counts as that nobody answered.
-    approval_hours : int
-        How old a batch must be for that; until then such jobs wait. 0: at once.
-
-    Settings that came later are left out of the JSON as long as they have their defaults, so that
-    campaigns from before them stay the same.
-    """
+    """First contents of ``cluster.env``; a person may change them there at any time."""
 
     scheduler: Literal["slurm", "pbs", "shell"] = "slurm"
+    """"shell" runs the jobs one after another where submit.sh is called."""
     account: str = ""
+    """Charged account; empty leaves the cluster's default."""
     partition: str = ""
+    """Partition (or PBS queue); empty leaves the cluster's default."""
     nodes: int = Field(default=1, ge=1)
+    """Nodes a job asks for."""
     tasks_per_node: int = Field(default=DEFAULT_TASKS, ge=1)
+    """Processes a node. A job of one process, as GPAW's, asks for 1 where this is left as it is."""
     hours: int = Field(default=24, ge=0)
+    """Wall time of one job; 0 with scheduler "shell" means no limit."""
     warning_s: int = Field(default=600, ge=0)
+    """How long before that limit a job begins to stop."""
     at_once: int = Field(default=50, ge=1)
+    """Jobs of the array that may run at the same time."""
     setup: str = ""
+    """Shell command before every job, e.g. ``"module load vasp/6.4.3"``."""
     vasp: str = "srun vasp_std"
+    """Command that runs VASP in the working directory."""
     potcars: str = ""
+    """Folder with one sub-folder a POTCAR symbol, on the cluster. Empty: POTCARs are put into the
+    job folders by hand."""
     python: str = "python3"
+    """Interpreter of the runner on the cluster, 3.6 or later."""
     custodian: bool = True
+    """Use custodian where the interpreter has it."""
     gpaw_python: str = Field(default=_GPAW_PYTHON, exclude_if=lambda x: x == _GPAW_PYTHON)
+    """Interpreter that has GPAW, for batches of that engine."""
     programs: dict[str, str] = Field(default_factory=dict, exclude_if=lambda x: not x)
+    """Programs and folders of other codes, by the name that their variable in ``cluster.env`` has
+    after ``AGD_``, in lower case: ``elk`` is the command that runs Elk."""
     approval: Literal["yes", "no"] = Field(default="yes", exclude_if=lambda x: x == "yes")
+    """What a line of ``approved.csv`` counts as that nobody answered."""
     approval_hours: int = Field(default=0, ge=0, lt=10**6, exclude_if=lambda x: x == 0)
+    """How old a batch must be for that; until then such jobs wait. 0: at once."""
 
     def on_one_core(self) -> ClusterSettings:
         """Return the settings of jobs that are one process, unless more cores were asked for."""

@@ -16,6 +16,7 @@ class ElkSettings(Settings):
     """One ground state followed by bands in its potential. Lengths of k-space in 1/A, with 2 pi."""
 
     xc: Literal["PBE"] = "PBE"
+    """Exchange-correlation functional."""
     rgkmax: float = 8.0
     """Product of the mean muffin-tin radius and the largest plane wave (Elk's default is 7)."""
     gmaxvr_per_bohr: float = 16.0
@@ -35,9 +36,11 @@ class ElkSettings(Settings):
     """Root mean square change of the potential, Hartree. Below it, Elk's default of 1e-6, that of
     LiH only wavers while its energy stands still to 1e-12 Hartree (measured)."""
     energy_convergence_hartree: float = 1e-6
+    """Change of the energy at which the cycle ends, hartree."""
     path_points: int = 48
     """Points on the band path; 0 skips the path."""
     most_loops: int = 60
+    """Steps after which a cycle that has not converged is given up."""
 
 
 ELK = Recipe(

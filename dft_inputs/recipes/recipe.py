@@ -43,26 +43,48 @@ class IncarSettings(Settings):
     """The INCAR tags a step sets, in VASP's units. None leaves a tag out."""
 
     gga: str | None = None
+    """Functional, such as ``PE`` for PBE."""
     prec: Literal["Normal", "Accurate"] | None = None
+    """Precision of grids and projectors."""
     encut: float | None = None
+    """Plane-wave cut-off, eV."""
     ediff: float | None = None
+    """Change of the energy that ends an electronic cycle, eV."""
     ediffg: float | None = None
+    """What ends a relaxation: below zero a force in eV/Å, above zero a change of the energy in
+    eV."""
     nelm: int | None = None
+    """Most steps of an electronic cycle."""
     algo: Literal["Normal", "Fast", "All"] | None = None
+    """How electrons are minimised."""
     ismear: int | None = None
+    """Kind of smearing: 0 is Gaussian, -5 the tetrahedron method."""
     sigma: float | None = None
+    """Width of the smearing, eV."""
     lreal: bool | None = None
+    """Project in real space."""
     lasph: bool | None = None
+    """Non-spherical contributions inside the spheres."""
     ibrion: int | None = None
+    """How ions move: 2 is conjugate gradients, 5 and 6 are finite differences, -1 is not at all."""
     isif: int | None = None
+    """What relaxes: 2 ions, 3 ions, shape and volume."""
     nsw: int | None = None
+    """Most ionic steps."""
     potim: float | None = None
+    """Length of an ionic step or displacement, Å."""
     nfree: int | None = None
+    """Displacements of each ion along each direction."""
     icharg: int | None = None
+    """Where the charge density begins; 11 keeps it fixed."""
     lepsilon: bool | None = None
+    """Dielectric tensor and Born charges."""
     lorbit: int | None = None
+    """Projections onto orbitals."""
     lwave: bool | None = None
+    """Write WAVECAR."""
     lcharg: bool | None = None
+    """Write CHGCAR."""
 
     def as_incar(self) -> dict[str, str | float | int | bool]:
         """Return the set tags under VASP's upper-case names."""
@@ -73,6 +95,7 @@ class GpawSettings(Settings):
     """One GPAW ground state followed by bands at fixed density. Energies in eV, lengths in A."""
 
     xc: Literal["PBE"] = "PBE"
+    """Exchange-correlation functional."""
     cutoff_eV: float = 500.0
     """GPAW's setups of B, N, O and F are harder than VASP's: at 400 eV the gap of BN is 0.6 eV too
     small, at 500 eV 0.07 eV (measured)."""
@@ -83,10 +106,15 @@ class GpawSettings(Settings):
     metal_spacing_per_A: float = 0.35
     """Mesh spacing of elemental metals."""
     metal_smearing_eV: float = 0.1
+    """Width of the occupations of elemental metals."""
     density_convergence: float = 1e-4
+    """Change of the density at which the cycle ends, electrons per valence electron."""
     energy_convergence_eV: float = 5e-4
+    """Change of the energy at which the cycle ends, eV per valence electron."""
     eigenstate_convergence_eV2: float = 1e-6
+    """Residual of the wave functions at which the cycle ends, eV² per valence electron."""
     most_iterations: int = 120
+    """Steps after which a cycle that has not converged is given up."""
     path_points: int = 24
     """Points on the band path, evaluated at fixed density; 0 skips the path."""
     molecule_box_A: float = 9.0
@@ -125,47 +153,33 @@ class Supercell(Settings):
 
 
 class Step(Settings):
-    """One calculation of a job; its folder carries `name`.
-
-    Attributes
-    ----------
-    name : str
-        ``"00-relax1"`` ...; steps run in this order.
-    incar : IncarSettings
-        Every tag of a step without a `pymatgen_set`, else only the departures from that set.
-    k_density : float or None
-        Gamma-centred mesh in k-points per reciprocal A^3. None on a band path.
-    line_density : int or None
-        k-points per reciprocal A along the path (pymatgen's definition).
-    structure_from, density_from : str or None
-        Former steps whose relaxed structure (CONTCAR) and charge density (CHGCAR) start this one.
-        The first step has its POSCAR from the ticket.
-    keeps : tuple of str
-        Large files that a later step still reads; all others may be deleted after the step.
-    pymatgen_set : str or None
-        Class of `pymatgen.io.vasp.sets` that writes the inputs, for the compatible profile.
-    optional : bool
-        Emitted only when the campaign asks for it.
-    gpaw : GpawSettings or None
-        Given for engine gpaw, instead of INCAR tags.
-    settings : dict or None
-        A code's own settings by name, where it is none of those above. The code checks them.
-    supercell : Supercell or None
-        Given where the step calculates a repetition of the relaxed cell.
-    """
+    """One calculation of a job; its folder carries `name`."""
 
     name: str
+    """``"00-relax1"`` ...; steps run in this order."""
     incar: IncarSettings = IncarSettings()
+    """Every tag of a step without a `pymatgen_set`, else only the departures from that set."""
     k_density: float | None = None
+    """Gamma-centred mesh in k-points per reciprocal A^3. None on a band path."""
     line_density: int | None = None
+    """k-points per reciprocal A along the path (pymatgen's definition)."""
     structure_from: str | None = None
+    """Former step whose relaxed structure starts this one; the first has its own from the
+    ticket."""
     density_from: str | None = None
+    """Former step whose charge density starts this one."""
     keeps: tuple[str, ...] = ()
+    """Large files that a later step still reads; all others may be deleted after the step."""
     pymatgen_set: str | None = None
+    """Class of `pymatgen.io.vasp.sets` that writes the inputs, for the compatible profile."""
     optional: bool = False
+    """Emitted only when the campaign asks for it."""
     gpaw: GpawSettings | None = None
+    """Given for engine gpaw, instead of INCAR tags."""
     settings: dict[str, str | int | float | bool] | None = None
+    """A code's own settings by name, where it is none of those above. The code checks them."""
     supercell: Supercell | None = None
+    """Given where the step calculates a repetition of the relaxed cell."""
 
     @model_serializer(mode="wrap")
     def _without_what_is_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -184,37 +198,26 @@ class Step(Settings):
 
 
 class Recipe(Settings):
-    """Everything that decides the numbers of a calculation.
-
-    Attributes
-    ----------
-    name : str
-        For people; the hash is what counts.
-    engine : str
-        The DFT code, by the name of its `dft_inputs.engines.DftEngine`.
-    potcar_functional : str or None
-        Family of the VASP potentials, as pymatgen names it.
-    potcar_base : str or None
-        The pymatgen input set whose element -> symbol table is used.
-    potcar_overrides : tuple of (element, symbol)
-        Departures from that table.
-    spin : {"open-shell", "always", "never"}
-        When a calculation is spin-polarised; "open-shell" asks `OPEN_SHELL`.
-    hubbard_u : bool
-        Whether +U is added by the input set.
-    choices : tuple of str
-        What the paper leaves open and what was chosen; prose, not part of the hash.
-    """
+    """Everything that decides the numbers of a calculation."""
 
     name: str
+    """For people; the hash is what counts."""
     engine: str
+    """The DFT code that calculates it."""
     steps: tuple[Step, ...]
+    """What is calculated, in order."""
     potcar_functional: str | None = None
+    """Family of the VASP potentials, as pymatgen names it."""
     potcar_base: str | None = None
+    """The pymatgen input set whose element -> symbol table is used."""
     potcar_overrides: tuple[tuple[str, str], ...] = ()
+    """Departures from that table."""
     spin: Literal["open-shell", "always", "never"] = "open-shell"
+    """When a calculation is spin-polarised; "open-shell" asks `OPEN_SHELL`."""
     hubbard_u: bool = False
+    """Whether +U is added by the input set."""
     choices: tuple[str, ...] = ()
+    """What the paper leaves open and what was chosen; prose, not part of the hash."""
 
     @model_validator(mode="after")
     def _steps_come_in_order(self) -> Recipe:

@@ -20,45 +20,37 @@ from tasks.campaign.library import StructureConfig
 
 
 class DFTOracleConfig(Settings):
-    """How calculations are asked for; counts only where ``kind`` is a DFT code.
-
-    Attributes
-    ----------
-    recipe : str or None
-        Of the same code as the kind; None: that code's first, such as ``agd-paper`` for VASP.
-    optional_steps : tuple of str
-        Optional steps of the recipe to include.
-    cluster : ClusterSettings
-        First contents of ``cluster.env`` of every batch.
-    neighbours, minimum_ratio, maximum_emd, minimum_volume_scale, maximum_volume_scale
-        As in the template stage (`tasks.campaign.library.StructureConfig`).
-    maximum_sites : int or None
-        Largest template; None: what the code says, such as 80 for VASP, 10 for GPAW.
-    submit : {"by-hand", "here"}
-        Who calls ``submit.sh``: a person, or this machine. With scheduler ``shell`` the jobs then
-        run here, one after another in the background, also after the campaign's process has ended.
-    wait_h : float
-        Hours the search waits for its next answer when it has nothing else to do. 0: the campaign
-        goes on with what it has, and the answers count from the next night on.
-    core_hours : float or None
-        What the jobs asked for within a night (20 hours) may cost; None: no limit. A job counts as
-        much as the campaign's finished ones took on average, and ``hours`` x ``nodes`` x
-        ``tasks_per_node`` of `cluster` before any has finished. References of new elements are
-        counted too, but follow their compounds, so that the last batch may exceed it by them.
-    """
+    """How calculations are asked for; counts only where ``kind`` is a DFT code."""
 
     recipe: str | None = None
+    """Of the same code as the kind; None: that code's first, such as ``agd-paper`` for VASP."""
     optional_steps: tuple[str, ...] = ()
+    """Optional steps of the recipe to include."""
     cluster: ClusterSettings = ClusterSettings()
+    """First contents of ``cluster.env`` of every batch."""
     neighbours: int = Field(default=10, ge=1)
+    """As ``template.neighbours``."""
     minimum_ratio: float = Field(default=0.70, gt=0, lt=2)
+    """As ``template.minimum_ratio``."""
     maximum_emd: float = Field(default=MAXIMUM_EMD, ge=0)
+    """As ``template.maximum_emd``."""
     minimum_volume_scale: float = Field(default=VOLUME_SCALES[0], gt=0, le=1)
+    """As ``template.minimum_volume_scale``."""
     maximum_volume_scale: float = Field(default=VOLUME_SCALES[1], ge=1)
+    """As ``template.maximum_volume_scale``."""
     maximum_sites: int | None = Field(default=None, ge=1)
+    """Largest template; None: what the code says, such as 80 for VASP, 10 for GPAW."""
     submit: Literal["by-hand", "here"] = "by-hand"
+    """Who calls ``submit.sh``: a person, or this machine. With scheduler ``shell`` the jobs then
+    run here, one after another in the background, also after the campaign's process has ended."""
     wait_h: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Hours the search waits for its next answer when it has nothing else to do. 0: the campaign
+    goes on with what it has, and the answers count from the next night on."""
     core_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """What the jobs asked for within a night (20 hours) may cost; None: no limit. A job counts as
+    much as the campaign's finished ones took on average, and ``hours`` x ``nodes`` x
+    ``tasks_per_node`` of `cluster` before any has finished. References of new elements are counted
+    too, but follow their compounds, so that the last batch may exceed it by them."""
 
     @model_validator(mode="after")
     def _can_be_counted(self) -> DFTOracleConfig:

@@ -17,12 +17,9 @@ from flows.settings_text import _models, commented_yaml, settings_page, short_ya
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "settings.md"
 
 
-BEING_MOVED = ("DFTOracleConfig", "ClusterSettings")
-
-
 def undescribed(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        if not field.description and model.__name__ not in BEING_MOVED:
+        if not field.description:
             yield f"{model.__name__}.{name}"
         for inner in _models(field.annotation):
             yield from undescribed(inner)
