@@ -8,18 +8,19 @@ candidates, job directories and a report, and artifacts for Prefect's pages. The
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from prefect import flow
-from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
-from prefect.tasks import Task
 from pydantic import BaseModel
 
 from flows.explore import as_subflow
 from flows.pipeline import opened, run_campaign, stage_runs
 from flows.running.artifacts import Progress, publish
+from flows.running.parts import Awaited, Parts
 from flows.running.plan import planned
+from flows.running.workers import Workers
+from flows.stage_tasks import AT_WORKERS, IN_THE_FLOW
 from tasks.campaign.directory import BudgetUsed, Campaign
 from tasks.explore.stage import explore
 
@@ -55,8 +56,8 @@ def agd(
     """
     plan = planned(config, campaign, overrides, oracle_calls, nights)
     try:
-        with opened(plan, hours) as open_campaign:
-            run = AsTasks(open_campaign, stage_runs(plan.config))
+        with opened(plan, hours) as (open_campaign, workers):
+            run = AsTasks(open_campaign, workers, stage_runs(plan.config))
             run_campaign(open_campaign, plan.config, run)
             publish(open_campaign, plan.config.name, plan.config.targets, run.results)
     except BudgetUsed as stop:
@@ -64,11 +65,15 @@ def agd(
     return Completed(message=f"the report is {plan.root / 'report' / 'index.html'}")
 
 
-class AsTasks:
+class AsTasks(Parts):
     """Runs stages as Prefect tasks; see `flows.pipeline.Run`.
 
-    Only handles and configurations go through Prefect. Nothing is retried or cached by it: the
-    campaign's ledger knows what is finished.
+    Parameters
+    ----------
+    campaign : Campaign
+    workers : Workers
+    steps : int
+        Stage functions that will run, for the progress bar.
 
     Attributes
     ----------
@@ -76,39 +81,26 @@ class AsTasks:
         Last output of each stage function, by its name.
     """
 
-    def __init__(self, campaign: Campaign, steps: int):
-        self._campaign = campaign
+    def __init__(self, campaign: Campaign, workers: Workers, steps: int):
+        super().__init__(campaign, workers)
         self._progress = Progress("agd-progress", "campaign")
         self._steps, self._done = steps, 0
         self.results: dict[str, Any] = {}
 
-    def __call__(self, stage: Callable[..., Output], *inputs: Any) -> Output:
-        """Run one stage function as a task, or as a sub-flow where it is the search."""
-        name = stage.__name__
+    def here(self, stage: Callable[..., Output], *inputs: Any) -> Output:
+        """Run a stage function in this process: as a task, or as a sub-flow where it searches."""
         if stage is explore:
-            output: Any = as_subflow(self._campaign)(*inputs)
-        else:
-            output = self._task(stage, name, inputs)(list(inputs))
-        self.results[name] = output
+            return cast("Output", as_subflow(self.campaign)(*inputs))
+        return cast("Output", IN_THE_FLOW[stage](stage.__name__, self.campaign, list(inputs)))
+
+    def submit(self, stage: Callable[..., Output], part: str, *inputs: Any) -> Awaited:
+        """Submit a part as a task, which waits for a worker."""
+        name = stage.__name__ if part == "all" else f"{stage.__name__}-{part}"
+        task = AT_WORKERS[stage]
+        return task.submit(name, self.workers, self.campaign.place, list(inputs))
+
+    def done(self, stage: Callable[..., Output], output: Output) -> None:
+        """Show how far the campaign is."""
+        self.results[stage.__name__] = output
         self._done += 1
-        self._progress.show(self._done / self._steps, f"{name} done")
-        return output
-
-    def _task(
-        self, stage: Callable[..., Output], name: str, inputs: tuple[Any, ...]
-    ) -> Task[[list[Any]], Output]:
-        def body(inputs: list[Any]) -> Output:
-            return self._campaign.run(stage, *inputs)
-
-        body.__name__ = name
-        shard = next((f"-{one}" for one in reversed(inputs) if isinstance(one, int)), "")
-        return Task(
-            body,
-            name=name,
-            task_run_name=f"{name}{shard}",
-            description=(stage.__doc__ or "").partition("\n")[0],
-            tags=["agd"],
-            retries=0,
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )
+        self._progress.show(self._done / self._steps, f"{stage.__name__} done")

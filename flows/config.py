@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Field, RootModel, ValidationError, model_validator
 
+from flows.running.workers import WorkersConfig
 from structure.errors import ConfigError
 from structure.properties.gap_window import Window
 from structure.properties.target import Targets
@@ -64,6 +65,8 @@ class CampaignConfig(Settings):
     """Which jobs are written, and for which cluster."""
     report: ReportConfig = ReportConfig()
     """What the report shows."""
+    workers: WorkersConfig = WorkersConfig()
+    """Where the stages run. Decides nothing of what comes out, and is not frozen."""
 
     @model_validator(mode="before")
     @classmethod
@@ -84,6 +87,8 @@ class CampaignConfig(Settings):
 
 SHORTHANDS: dict[str, type[BaseModel]] = {"window": Window}
 """Settings that stand for others, with what they hold."""
+
+_ANY_WORKERS = {"workers": WorkersConfig()}
 
 
 def shipped_configs() -> list[str]:
@@ -163,12 +168,12 @@ def as_begun(config: CampaignConfig, root: Path) -> dict[str, Any]:
     """
     try:
         begun = json.loads((root / "campaign.json").read_bytes())["config"]
-        if CampaignConfig.model_validate(begun) == config:
+        if CampaignConfig.model_validate(begun) == config.model_copy(update=_ANY_WORKERS):
             assert isinstance(begun, dict)
             return begun
     except (OSError, ValueError, KeyError, TypeError):
         pass  # a damaged file is named where it is opened
-    return config.model_dump(mode="json")
+    return config.model_dump(mode="json", exclude=set(_ANY_WORKERS))
 
 
 def parse_overrides(settings: Iterable[str]) -> dict[str, Any]:

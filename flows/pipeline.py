@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,9 @@ from pydantic import BaseModel
 from flows.config import CampaignConfig, as_begun
 from flows.running.nights import take_in
 from flows.running.plan import Plan
+from flows.running.worker_kinds import workers_for
+from flows.running.worker_process import LOGGERS
+from flows.running.workers import Workers
 from structure.errors import AgdError
 from structure.files import write_text
 from tasks.campaign.directory import BudgetUsed, Campaign
@@ -52,24 +55,21 @@ STAGES: tuple[Callable[..., BaseModel], ...] = (
 )
 """Every function that `run_campaign` runs, in order."""
 
-OUR_LOGGERS = ("flows", "tasks", "models")
-
 
 class Run(Protocol):
-    """Runs one stage function on its inputs, with the campaign as first argument."""
+    """Runs stage functions on their inputs, which follow the place or campaign."""
+
+    def expect(self, stage: Callable[..., BaseModel], rows: int) -> None:
+        """Get ready for a stage that is soon to run on so many rows of inputs."""
+        ...
 
     def __call__(self, stage: Callable[..., Output], *inputs: Any) -> Output:
         """Return what the stage returns."""
         ...
 
-
-def plainly(campaign: Campaign) -> Run:
-    """Return a runner that makes plain function calls."""
-
-    def run(stage: Callable[..., Output], *inputs: Any) -> Output:
-        return campaign.run(stage, *inputs)
-
-    return run
+    def each(self, stage: Callable[..., Output], rows: Iterable[tuple[Any, ...]]) -> list[Output]:
+        """Return what the stage returns for each row of inputs, in their order."""
+        ...
 
 
 def run_campaign(campaign: Campaign, config: CampaignConfig, run: Run) -> Reported:
@@ -90,12 +90,14 @@ def run_campaign(campaign: Campaign, config: CampaignConfig, run: Run) -> Report
     ingested = run(ingest, c.ingest)
     trained = run(train, c.train)
     explored = run(explore, c.explore, targets, ingested, trained)
+    run.expect(sample_shard, c.sample.shards)
     screening = run(refit_screening, c.train, ingested, explored.visited)
 
-    shards = []
-    for shard in range(c.sample.shards):
-        drawn = run(sample_shard, c.sample, trained, shard)
-        shards.append(run(screen_shard, c.screen, targets, ingested, drawn, screening, shard))
+    drawn = run.each(sample_shard, [(c.sample, trained, i) for i in range(c.sample.shards)])
+    shards = run.each(
+        screen_shard,
+        [(c.screen, targets, ingested, one, screening, i) for i, one in enumerate(drawn)],
+    )
     screened = run(merge_screened, c.screen, targets, shards, ingested, explored, screening)
 
     templated = run(assign_templates, c.template, ingested, screened)
@@ -108,8 +110,8 @@ def run_campaign(campaign: Campaign, config: CampaignConfig, run: Run) -> Report
 
 
 @contextmanager
-def opened(plan: Plan, hours: float | None = None) -> Iterator[Campaign]:
-    """Open a campaign directory for a run, with its log; say how to go on if the run fails.
+def opened(plan: Plan, hours: float | None = None) -> Iterator[tuple[Campaign, Workers]]:
+    """Open a campaign directory for a run, with its log and workers; say how to go on if it fails.
 
     Parameters
     ----------
@@ -132,7 +134,11 @@ def opened(plan: Plan, hours: float | None = None) -> Iterator[Campaign]:
         with _logging_to(plan.root / "campaign.log"):
             logger.info("campaign %s in %s", config.name, plan.root)
             try:
-                yield campaign
+                workers = workers_for(config.workers, plan.root)
+                try:
+                    yield campaign, workers
+                finally:
+                    workers.close()
             except BudgetUsed as stop:
                 logger.info("%s", stop)
                 raise
@@ -156,7 +162,7 @@ def _logging_to(path: Path) -> Iterator[None]:
     """Append what our packages log to a file, one line an event."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
-    loggers = [logging.getLogger(name) for name in OUR_LOGGERS]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [one.level for one in loggers]
     for one in loggers:
         one.addHandler(handler)

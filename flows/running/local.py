@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.config import validated
-from flows.pipeline import OUR_LOGGERS, opened, plainly, run_campaign
+from flows.pipeline import opened, run_campaign
+from flows.running.parts import Parts
 from flows.running.plan import Plan
+from flows.running.worker_process import LOGGERS
 from structure.errors import CampaignError
 from tasks.campaign.directory import BudgetUsed
 
@@ -22,8 +24,8 @@ from tasks.campaign.directory import BudgetUsed
 def run_here(plan: Plan, hours: float | None, say: Callable[[str], None]) -> int:
     """Run a campaign with plain calls; return the exit status."""
     try:
-        with _logging_to_screen(), opened(plan, hours) as campaign:
-            run_campaign(campaign, plan.config, plainly(campaign))
+        with _logging_to_screen(), opened(plan, hours) as (campaign, workers):
+            run_campaign(campaign, plan.config, Parts(campaign, workers))
     except BudgetUsed as stop:
         say(str(stop))
     return 0
@@ -49,7 +51,7 @@ def rewrite_report(root: Path) -> Path:
             "this is no campaign directory", where=path, fix="Name one, e.g. campaigns/agd-bandgap."
         ) from error
     plan = Plan(validated(frozen, str(path)), root, f"agd report {root}")
-    with opened(plan) as campaign:
+    with opened(plan) as (campaign, workers):
         if campaign.ledger.fact("finished") is None:
             raise CampaignError(
                 "the campaign has not reached its report",
@@ -57,7 +59,7 @@ def rewrite_report(root: Path) -> Path:
                 fix="Go on with it with the `agd run` command that began it.",
             )
         campaign.ledger.forget("report")
-        reported = run_campaign(campaign, plan.config, plainly(campaign))
+        reported = run_campaign(campaign, plan.config, Parts(campaign, workers))
     return root / reported.page.path
 
 
@@ -66,7 +68,7 @@ def _logging_to_screen() -> Iterator[None]:
     """Show what our packages log on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
-    loggers = [logging.getLogger(name) for name in OUR_LOGGERS]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     for one in loggers:
         one.addHandler(handler)
     try:

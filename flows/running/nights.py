@@ -55,7 +55,8 @@ def tonight(series: Path, config: CampaignConfig) -> tuple[CampaignConfig, Path]
     nights = sorted(p for p in series.glob("night-[0-9][0-9][0-9][0-9]") if p.is_dir())
     begun = [night for night in nights if (night / "campaign.json").exists()]
     if begun and not _finished(begun[-1]):
-        return _frozen(begun[-1]), begun[-1]
+        frozen = _frozen(begun[-1])
+        return frozen.model_copy(update={"workers": config.workers}), begun[-1]
     earlier = tuple(f"../{night.name}" for night in begun)
     ingest = config.ingest.model_copy(update={"earlier": earlier})
     new = config.model_copy(update={"seed": config.seed + len(begun), "ingest": ingest})

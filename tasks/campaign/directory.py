@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -31,6 +31,19 @@ from tasks.ledger.version import PRODUCT_VERSION, SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
 Output = TypeVar("Output", bound=BaseModel)
+
+T = TypeVar("T")
+
+
+class Spread(Protocol):
+    """See `Campaign.spread`."""
+
+    def __call__(
+        self, name: str, function: Callable[..., T], rows: Sequence[tuple[Any, ...]]
+    ) -> list[T]:
+        """Return what the function returns for each row, in their order."""
+        ...
+
 
 LOCK_S = 0.5
 """How long the lock is tried for: `agd status` takes it for an instant (chosen)."""
@@ -58,6 +71,10 @@ class Campaign:
     ----------
     place : Place
         The directory and the seed, for stages in this process or another.
+    spread : callable
+        ``spread(name, function, rows)`` returns what a module's function of (place, inputs) returns
+        for each row of inputs: for stages that keep the ledger and have much to compute beside it.
+        One after another here; a run with workers gives the rows to them.
     deadline : float or None
         Value of `time.monotonic` after which no further part is begun.
 
@@ -72,6 +89,7 @@ class Campaign:
         self.root = root
         self.seed = seed
         self.place = Place(root, seed)
+        self.spread: Spread = self._one_by_one
         self.deadline: float | None = None
         self._make_root()
         self._lock = FileLock(root / "campaign.lock", timeout=LOCK_S)
@@ -188,6 +206,11 @@ class Campaign:
     def seed_of(self, *names: str | int) -> int:
         """Return the seed of a stage part; see `Place.seed_of`."""
         return self.place.seed_of(*names)
+
+    def _one_by_one(
+        self, name: str, function: Callable[..., T], rows: Sequence[tuple[Any, ...]]
+    ) -> list[T]:
+        return [function(self.place, *row) for row in rows]
 
     def run(self, function: Callable[..., Output], *inputs: Any, **options: Any) -> Output:
         """Run a stage function in this process unless the part has finished; return its output.

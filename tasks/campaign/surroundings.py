@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 WAITING = {
     "OMP_WAIT_POLICY": "passive",
@@ -22,6 +23,9 @@ each step then waits for a thread that is not running (GNU's and LLVM's names of
 BLAS = "OPENBLAS_NUM_THREADS"
 """OpenBLAS, which NumPy and SciPy bring along, has threads of its own that do spin: one, as the
 matrices here are small. (PyTorch multiplies with OpenMP's threads.)"""
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", BLAS)
+"""What the libraries of linear algebra and of boosting read their number of threads from."""
 
 MOST_THREADS = 4
 """Chosen: the networks are small, and more threads gain nothing where fewer cores are free."""
@@ -52,11 +56,40 @@ def settings(env: Mapping[str, str]) -> dict[str, str]:
 
 def threads() -> int:
     """Return how many threads a process has unless told: the cores it may use, up to a few."""
+    return min(cores(), MOST_THREADS)
+
+
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many cores this process may use, at least 1.
+
+    Parameters
+    ----------
+    quota : Path
+        Where Linux says how much of the machine's time a container has (cgroup v2).
+    """
     try:
-        cores = len(os.sched_getaffinity(0))
+        usable = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
-        cores = os.cpu_count() or 1
-    return min(cores, MOST_THREADS)
+        usable = os.cpu_count() or 1
+    try:
+        allowed, period = quota.read_text().split()
+        usable = min(usable, max(int(allowed) // int(period), 1))
+    except (OSError, ValueError):  # no such limit, or "max"
+        pass
+    return usable
+
+
+def of_workers(env: Mapping[str, str], n_threads: int) -> dict[str, str]:
+    """Return the environment of a worker process: so many threads, whatever was set before.
+
+    Parameters
+    ----------
+    env : mapping of str to str
+        Of this process.
+    n_threads : int
+    """
+    numbers = dict.fromkeys(THREADS, str(n_threads))
+    return {**env, **WAITING, **numbers}
 
 
 def of_jobs_here(env: Mapping[str, str]) -> dict[str, str]:

@@ -10,8 +10,9 @@ import pytest
 
 from flows.cli.status import closing_words, standing
 from flows.config import load_config
-from flows.pipeline import opened, plainly, run_campaign, stage_runs
+from flows.pipeline import opened, run_campaign, stage_runs
 from flows.running.local import rewrite_report, run_here
+from flows.running.parts import Parts
 from flows.running.plan import Plan, planned
 from structure.errors import CampaignError, ConfigError
 from tasks.campaign.directory import BudgetUsed
@@ -83,12 +84,12 @@ def test_a_run_out_of_time_stops_between_parts_and_goes_on_to_the_same_end(finis
     said: list[str] = []
     assert run_here(plan, 0.0, said.append) == 0
     assert "wall time" in said[0]
-    with opened(plan) as campaign:
+    with opened(plan) as (campaign, workers):
         campaign.deadline = 0.0
         with pytest.raises(BudgetUsed):
-            run_campaign(campaign, plan.config, plainly(campaign))
+            run_campaign(campaign, plan.config, Parts(campaign, workers))
         campaign.deadline = None
-        run_campaign(campaign, plan.config, plainly(campaign))
+        run_campaign(campaign, plan.config, Parts(campaign, workers))
     assert fingerprint(root) == fingerprint(finished)
 
 
@@ -179,7 +180,12 @@ class TestThroughPrefect:
         assert len([n for n in stages if not n.startswith("agd-explore")]) == (
             stage_runs(config) - 1
         )
-        assert {"sample_shard-0", "sample_shard-1", "screen_shard-1", "write_report"} <= set(names)
+        assert {
+            "sample_shard-00000",
+            "sample_shard-00001",
+            "screen_shard-shard-0001",
+            "write_report",
+        } <= set(names)
         assert "explore" in {flow_run.name for flow_run in client.read_flow_runs()}
 
     @pytest.mark.usefixtures("run")

@@ -9,7 +9,7 @@ import json
 import random
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import pytest
 from dft_inputs.job.ticket import read_ticket
 from flows.config import as_begun, load_config
 from flows.pipeline import run_campaign
+from flows.running.parts import Parts
+from flows.running.workers import Threads
 from structure.errors import AgdError
 from tasks.campaign.directory import Campaign
 from tasks.collect import collect_campaign
@@ -53,14 +55,18 @@ def run(root: Path, before: Callable[[str, Any], None] = lambda *_: None) -> dic
     """Run or resume a campaign up to its report; return everything that must be the same."""
     with Campaign(root, as_begun(CONFIG, root), CONFIG.seed) as campaign:
 
-        def one(stage: Callable[..., Any], *inputs: Any) -> Any:
-            before(stage.__name__, campaign)
-            if stage.__name__ == "write_report":
-                raise StoppedError
-            return campaign.run(stage, *inputs)
+        class OneByOne(Parts):
+            def each(self, stage: Callable[..., Any], rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+                outputs = []
+                for row in rows:
+                    before(stage.__name__, campaign)
+                    if stage.__name__ == "write_report":
+                        raise StoppedError
+                    outputs.append(campaign.run(stage, *row))
+                return outputs
 
         with pytest.raises(StoppedError):
-            run_campaign(campaign, CONFIG, one)
+            run_campaign(campaign, CONFIG, OneByOne(campaign, Threads(1)))
         survivors = json.loads(campaign.ledger.finished("filter", "all") or "")["survivors"]
         return {
             "candidates": campaign.ledger.candidates(),
