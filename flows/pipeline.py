@@ -102,7 +102,7 @@ def run_campaign(campaign: Campaign, config: CampaignConfig, run: Run) -> Report
 
     templated = run(assign_templates, c.template, ingested, screened)
     filtered = run(filter_by_energy, c.filter, templated, trained)
-    handed_off = run(hand_off, c.handoff, filtered, trained)
+    handed_off = run(hand_off, c.handoff, filtered, trained, ingested.templates)
     upstream = (ingested, trained, explored, screened, templated, filtered, handed_off)
     reported = run(write_report, c.report, targets, *upstream, c.name)
     campaign.ledger.set_fact("finished", reported.page.sha256)

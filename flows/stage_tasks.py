@@ -73,8 +73,8 @@ def _first_line(function: Function) -> str:
     return (function.__doc__ or "").partition("\n")[0]
 
 
-AT_WORKERS = {f: at_worker(f) for f in STAGES if not stage_of(f).needs_ledger}
+AT_WORKERS = {f: at_worker(f) for f in STAGES if not stage_of(f).in_the_flow}
 """Tasks by the function whose parts they do."""
 
-IN_THE_FLOW = {f: in_the_flow(f) for f in STAGES if stage_of(f).needs_ledger}
+IN_THE_FLOW = {f: in_the_flow(f) for f in STAGES if stage_of(f).in_the_flow}
 """Tasks by their function; the search is a sub-flow instead."""

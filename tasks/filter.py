@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +21,7 @@ from structure.records import Settings
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, ModelHandle, read_table, write_table
 from tasks.campaign.outputs import Filtered, Templated, Trained
+from tasks.campaign.place import Place
 from tasks.campaign.seals import check_candidates, seal_candidates
 from tasks.campaign.stage import stage
 from tasks.ledger.ledger import Candidate
@@ -59,7 +61,7 @@ def _check(campaign: Campaign, _filtered: Filtered) -> None:
     "filter",
     takes="structures, the formation-energy network",
     gives="candidates with negative formation energy",
-    needs_ledger=True,
+    in_the_flow=True,
     check=_check,
 )
 def filter_by_energy(
@@ -87,9 +89,14 @@ def filter_by_energy(
     """
     columns, counts = read_table(campaign.root, templated.structures)
     counts = np.zeros((0, N_ELEMENTS), np.int16) if counts is None else counts
-    model = _model(campaign, config, trained.models)
-    energies = _energies(model, columns["structure_json"])
-    columns |= {ENERGY: energies, "energy_scheme": np.full(len(counts), model.energy_scheme)}
+    model = _named(config, trained.models)
+    texts = columns["structure_json"]
+    starts = range(0, max(len(texts), 1), _BATCH)
+    pieces = campaign.spread(
+        "filter", energies_of, [(model, texts[start : start + _BATCH]) for start in starts]
+    )
+    energies = np.concatenate([piece.energies for piece in pieces])
+    columns |= {ENERGY: energies, "energy_scheme": np.full(len(counts), pieces[0].scheme)}
     kept = np.flatnonzero(energies < config.below)
     by = columns["rank"] if config.rank_by == "screening" else energies
     kept = kept[np.argsort(by[kept], kind="stable")]
@@ -108,30 +115,48 @@ def filter_by_energy(
     )
 
 
-def _model(
-    campaign: Campaign, config: FilterConfig, models: Mapping[str, ModelHandle]
-) -> FormationEnergyModel:
-    from models.properties.gatgnn import FormationEnergyModel
-
+def _named(config: FilterConfig, models: Mapping[str, ModelHandle]) -> ModelHandle:
     if config.model not in models:
         raise CampaignError(
             f"the campaign has no model {config.model!r}; it has {', '.join(sorted(models))}",
             where="filter.model",
             fix="Name one of them.",
         )
-    return FormationEnergyModel.load(models[config.model].folder(campaign.root))
+    return models[config.model]
 
 
-def _energies(model: FormationEnergyModel, texts: np.ndarray) -> np.ndarray:
-    """Predict a batch of structures at a time; eV/atom, shape (n,)."""
+class _Energies(NamedTuple):
+    """Energies in eV/atom, shape (n,), and the reference scheme they keep to."""
+
+    energies: np.ndarray
+    scheme: str
+
+
+def energies_of(place: Place, handle: ModelHandle, texts: np.ndarray) -> _Energies:
+    """Predict the formation energies of a batch of structures; runs at a worker.
+
+    Parameters
+    ----------
+    place : Place
+    handle : ModelHandle
+    texts : ndarray of str, shape (n,)
+        Structures as `structure.crystals.crystal_text` writes them.
+    """
     from structure.crystals.crystal_text import structure_from_json
 
-    parts = [np.zeros(0)]
-    for start in range(0, len(texts), _BATCH):
-        batch = [structure_from_json(text) for text in texts[start : start + _BATCH]]
-        parts.append(model.predict(batch))
-        logger.info("filter: %d of %d energies", start + len(batch), len(texts))
-    return np.concatenate(parts)
+    model = _model(place, handle)
+    if not len(texts):
+        return _Energies(np.zeros(0), model.energy_scheme)
+    energies = model.predict([structure_from_json(text) for text in texts])
+    logger.info("filter: %d more energies", len(texts))
+    return _Energies(energies, model.energy_scheme)
+
+
+@lru_cache(maxsize=1)
+def _model(place: Place, handle: ModelHandle) -> FormationEnergyModel:
+    from models.properties.gatgnn import FormationEnergyModel
+
+    return FormationEnergyModel.load(handle.folder(place.root))
 
 
 def _refusal(energy: float, config: FilterConfig) -> Rejection:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import field_validator
@@ -23,18 +23,23 @@ from dft_inputs.job.folder import Job
 from dft_inputs.job.prepare import prepare_job
 from dft_inputs.recipes.recipe import Recipe
 from structure.crystals.crystal_text import structure_from_json
-from structure.errors import Rejection
+from structure.errors import ConfigError, Rejection
 from structure.records import Settings
 from tasks.campaign.directory import Campaign
-from tasks.campaign.handles import handle_for, read_table
+from tasks.campaign.handles import Handle, handle_for, read_table
 from tasks.campaign.job_lock import jobs_to_itself
+from tasks.campaign.library import library_at
 from tasks.campaign.outputs import Filtered, HandedOff, Trained
+from tasks.campaign.place import Place
 from tasks.campaign.stage import stage
 from tasks.dft_jobs.competing_phases import Competitors
 from tasks.dft_jobs.contradictions import check_jobs
 from tasks.dft_jobs.emit import Emission, each_question_once
 
 logger = logging.getLogger(__name__)
+
+PIECE = 10
+"""Jobs that a worker prepares at a time (chosen: about a second)."""
 
 NOT_IN_STORY = frozenset({"structure_json", "status", "formula"})
 """Columns of the survivors that the ticket holds elsewhere."""
@@ -76,11 +81,15 @@ def _check(campaign: Campaign, _handed_off: HandedOff) -> None:
     "handoff",
     takes="survivors, a recipe",
     gives="DFT job directories",
-    needs_ledger=True,
+    in_the_flow=True,
     check=_check,
 )
 def hand_off(
-    campaign: Campaign, config: HandoffConfig, filtered: Filtered, trained: Trained
+    campaign: Campaign,
+    config: HandoffConfig,
+    filtered: Filtered,
+    trained: Trained,
+    templates: Handle | None = None,
 ) -> HandedOff:
     """Write the job directories of the selected survivors.
 
@@ -95,6 +104,8 @@ def hand_off(
         Survivors with status ``selected`` are handed off, in order of rank.
     trained : Trained
         The models whose hashes go into the tickets.
+    templates : Handle, optional
+        The template library, from which competing phases are taken.
 
     Returns
     -------
@@ -107,11 +118,18 @@ def hand_off(
     CampaignError
         If the ledger says of a job what its files do not.
     """
-    recipe = config.chosen_recipe()
-    competitors = Competitors(campaign, recipe) if config.competing_phases else None
-    jobs, refused = _candidate_jobs(campaign.root, recipe, filtered, trained, competitors)
-    emission = Emission(campaign.root, recipe, config.cluster)
-    others = competitors.jobs() if competitors and config.references and jobs else []
+    library = _library(config, templates) if config.competing_phases else None
+    pieces = campaign.spread(
+        "handoff",
+        candidate_jobs,
+        [(config, library, chosen) for chosen in _chosen(campaign.root, filtered, trained)],
+    )
+    jobs = each_question_once([job for piece in pieces for job in piece.jobs])
+    refused = [one for piece in pieces for one in piece.refused]
+    competing = {i: job for piece in pieces for i, job in piece.competing.items()}
+    phases = {job.ticket.id: job for _, job in sorted(competing.items())}
+    others = list(phases.values()) if config.references and jobs else []
+    emission = Emission(campaign.root, config.chosen_recipe(), config.cluster)
     batch = emission.emit(
         campaign.ledger,
         jobs,
@@ -127,24 +145,67 @@ def hand_off(
     )
 
 
-def _candidate_jobs(
-    root: Path,
-    recipe: Recipe,
-    filtered: Filtered,
-    trained: Trained,
-    competitors: Competitors | None,
-) -> tuple[list[Job], list[dict[str, str]]]:
-    """Prepare a job for every selected survivor; those the recipe cannot ask keep their reason."""
+def _library(config: HandoffConfig, templates: Handle | None) -> Handle:
+    if templates is None:
+        raise ConfigError(
+            "competing phases are taken from a template library, and there is none",
+            where="handoff.competing_phases",
+            fix="Give the hand-off the library that ingest made, or set it to false.",
+        )
+    return templates
+
+
+class _Chosen(NamedTuple):
+    """A survivor to be handed off: its formula, story and structure as text."""
+
+    formula: str
+    story: dict[str, Any]
+    structure: str
+
+
+class _Jobs(NamedTuple):
+    """Jobs of some survivors, those that got none, and competing phases by row of the library."""
+
+    jobs: list[Job]
+    refused: list[dict[str, str]]
+    competing: dict[int, Job]
+
+
+def _chosen(root: Path, filtered: Filtered, trained: Trained) -> list[list[_Chosen]]:
+    """Return the selected survivors in order of rank, `PIECE` at a time."""
     columns, _ = read_table(root, filtered.survivors)
     models = {name: model.sha256 for name, model in trained.models.items()}
     order = np.argsort(columns["rank"], kind="stable")
-    jobs: list[Job] = []
-    refused: list[dict[str, str]] = []
+    chosen = []
     for row in order[columns["status"][order] == "selected"]:
-        formula = str(columns["formula"][row])
         story = {k: _plain(v[row]) for k, v in columns.items() if k not in NOT_IN_STORY}
         story |= {"models": models, "why": _why(story)}
-        structure = structure_from_json(columns["structure_json"][row])
+        text = str(columns["structure_json"][row])
+        chosen.append(_Chosen(str(columns["formula"][row]), story, text))
+    return [chosen[start : start + PIECE] for start in range(0, len(chosen), PIECE)]
+
+
+def candidate_jobs(
+    place: Place, config: HandoffConfig, templates: Handle | None, chosen: Sequence[_Chosen]
+) -> _Jobs:
+    """Prepare a job for each survivor; those the recipe cannot ask keep their reason.
+
+    Runs at a worker.
+
+    Parameters
+    ----------
+    place : Place
+    config : HandoffConfig
+    templates : Handle or None
+        The template library, where competing phases are wanted.
+    chosen : sequence of _Chosen
+    """
+    recipe = config.chosen_recipe()
+    competitors = Competitors(library_at(place, templates), recipe) if templates else None
+    jobs: list[Job] = []
+    refused: list[dict[str, str]] = []
+    for formula, story, text in chosen:
+        structure = structure_from_json(text)
         if competitors is not None:
             elements = [e.symbol for e in structure.composition.elements]
             story["competing"] = [job.ticket.id for job in competitors.of(elements)]
@@ -154,7 +215,7 @@ def _candidate_jobs(
             logger.warning("%s gets no job: %s", formula, outcome.sentence)
         else:
             jobs.append(outcome)
-    return each_question_once(jobs), refused
+    return _Jobs(jobs, refused, competitors.jobs() if competitors is not None else {})
 
 
 def _plain(value: Any) -> Any:

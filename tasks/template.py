@@ -8,16 +8,23 @@ mover's distance).
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from structure.composition import formulas_of
 from structure.errors import Rejection
+from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, read_table, write_table
-from tasks.campaign.library import Placed, StructureConfig, first_usable, usable_templates
+from tasks.campaign.library import (
+    Placed,
+    StructureConfig,
+    first_usable,
+    library_at,
+    usable_templates,
+)
 from tasks.campaign.outputs import Ingested, Screened, Templated
 from tasks.campaign.place import Place
 from tasks.campaign.stage import stage
@@ -27,7 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PROGRESS_EVERY = 50
+PIECE = 50
+"""Candidates that a worker is given at a time (chosen: one to a few seconds)."""
 
 
 class TemplateConfig(StructureConfig):
@@ -37,27 +45,39 @@ class TemplateConfig(StructureConfig):
     """How many of the best candidates are given a structure."""
 
 
-@dataclass(frozen=True)
-class _Assigned:
-    """One candidate's place in the input, and its structure."""
+class _Piece(NamedTuple):
+    """What became of some of the candidates.
 
-    candidate: int
-    placed: Placed
+    Attributes
+    ----------
+    found : ndarray of intp
+        Rows that have a structure, rising.
+    columns : dict of str to list or ndarray
+        Of the table of structures; one value a row found.
+    rejected : list of (int, Rejection)
+        The other rows.
+    """
+
+    found: np.ndarray
+    columns: dict[str, Any]
+    rejected: list[tuple[int, Rejection]]
 
 
 @stage(
     "template",
     takes="candidates, the template library",
     gives="crystal structures by substitution",
+    in_the_flow=True,
 )
 def assign_templates(
-    place: Place, config: TemplateConfig, ingested: Ingested, screened: Screened
+    campaign: Campaign, config: TemplateConfig, ingested: Ingested, screened: Screened
 ) -> Templated:
     """Give the best candidates structures by substitution into their nearest templates.
 
     Parameters
     ----------
-    place : Place
+    campaign : Campaign
+        Its workers do `PIECE` candidates at a time.
     config : TemplateConfig
     ingested : Ingested
         Its template library is used.
@@ -71,38 +91,77 @@ def assign_templates(
         nearest is too far), and those of `structure.templates.substitution.substitute` where every
         template tried failed.
     """
-    from structure.templates.library import TemplateLibrary
-
-    library = TemplateLibrary.load(ingested.templates.open_in(place.root))
-    library = usable_templates(library, config)
-    columns, counts = read_table(place.root, screened.candidates)
+    columns, counts = read_table(campaign.root, screened.candidates)
     best = np.argsort(columns["rank"], kind="stable")[: config.limit]
     table = {name: values[best] for name, values in columns.items()}
     counts = np.empty((0, 103), dtype=np.int16) if counts is None else counts[best]
-    logger.info("template: %d candidates, %d templates", len(counts), len(library))
-    found, rejected = _substituted(library, counts, config)
-    nearest = _nearest_formulas(library, counts)
+    logger.info("template: %d candidates, %d templates", len(counts), ingested.templates.rows)
+    starts = range(0, max(len(counts), 1), PIECE)
+    pieces = campaign.spread(
+        "template",
+        substituted,
+        [(config, ingested.templates, start, counts[start : start + PIECE]) for start in starts],
+    )
+    rejected = [one for piece in pieces for one in piece.rejected]
     return Templated(
-        structures=_write_structures(place, library, table, counts, found, nearest),
-        rejected=_write_rejected(place, counts, rejected),
+        structures=_write_structures(campaign.place, table, counts, pieces),
+        rejected=_write_rejected(campaign.place, counts, rejected),
     )
 
 
-def _substituted(
-    library: TemplateLibrary, counts: np.ndarray, config: TemplateConfig
-) -> tuple[list[_Assigned], list[tuple[int, Rejection]]]:
-    """Try the nearest templates of each candidate in turn."""
-    found: list[_Assigned] = []
+def substituted(
+    place: Place, config: TemplateConfig, templates: Handle, start: int, counts: np.ndarray
+) -> _Piece:
+    """Try the nearest templates of each candidate in turn; runs at a worker.
+
+    Parameters
+    ----------
+    place : Place
+    config : TemplateConfig
+    templates : Handle
+        The template library.
+    start : int
+        Row of the first of these candidates.
+    counts : ndarray of int, shape (n, 103)
+    """
+    library = usable_templates(library_at(place, templates), config)
+    found: list[int] = []
+    placed: list[Placed] = []
     rejected: list[tuple[int, Rejection]] = []
     for i, row in enumerate(counts):
         outcome = first_usable(library, row, config)
         if isinstance(outcome, Rejection):
-            rejected.append((i, outcome))
+            rejected.append((start + i, outcome))
         else:
-            found.append(_Assigned(i, outcome))
-        if (i + 1) % _PROGRESS_EVERY == 0:
-            logger.info("template: %d of %d, %d usable", i + 1, len(counts), len(found))
-    return found, rejected
+            found.append(i)
+            placed.append(outcome)
+    logger.info("template: %d more candidates, %d usable", len(counts), len(found))
+    rows = np.array(found, dtype=np.intp)
+    return _Piece(start + rows, _columns(library, counts, rows, placed), rejected)
+
+
+def _columns(
+    library: TemplateLibrary, counts: np.ndarray, rows: np.ndarray, placed: list[Placed]
+) -> dict[str, Any]:
+    """Return what is known of each structure, besides what screening knew of the candidate."""
+    from structure.crystals.crystal_text import structure_json
+
+    templates = np.array([one.template for one in placed], dtype=np.intp)
+    results = [one.result for one in placed]
+    nearest, nearest_emd = _nearest_formulas(library, counts)
+    return {
+        "template_id": [library.ids[t] for t in templates.tolist()],
+        "template_formula": formulas_of(library.counts[templates]),
+        "emd": np.array([one.emd for one in placed], dtype=np.float64),
+        "spacegroup": library.spacegroups[templates].astype(np.int64),
+        "n_sites": np.array([len(r.structure) for r in results], dtype=np.int64),
+        "volume_scale": np.array([r.volume_scale for r in results], dtype=np.float64),
+        "closest_ratio": np.array([r.closest_ratio for r in results], dtype=np.float64),
+        "assignment": [", ".join(f"{a}->{b}" for a, b in r.assignment.items()) for r in results],
+        "nearest_formula": [nearest[i] for i in rows.tolist()],
+        "nearest_emd": nearest_emd[rows],
+        "structure_json": [structure_json(r.structure) for r in results],
+    }
 
 
 def _nearest_formulas(library: TemplateLibrary, counts: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -116,12 +175,7 @@ def _nearest_formulas(library: TemplateLibrary, counts: np.ndarray) -> tuple[lis
 
 
 def _write_structures(
-    place: Place,
-    library: TemplateLibrary,
-    table: dict[str, np.ndarray],
-    counts: np.ndarray,
-    found: list[_Assigned],
-    nearest: tuple[list[str], np.ndarray],
+    place: Place, table: dict[str, np.ndarray], counts: np.ndarray, pieces: Sequence[_Piece]
 ) -> Handle:
     """Write one row a structure, in the order of rank.
 
@@ -129,31 +183,20 @@ def _write_structures(
     and ``nearest_formula``, ``nearest_emd`` (the nearest compound of any stoichiometry, as the
     paper takes it; it could be substituted where ``nearest_emd`` equals ``emd``).
     """
-    from structure.crystals.crystal_text import structure_json
-
-    rows = np.array([a.candidate for a in found], dtype=np.intp)
-    templates = np.array([a.placed.template for a in found], dtype=np.intp)
-    results = [a.placed.result for a in found]
+    rows = np.concatenate([piece.found for piece in pieces])
     columns: dict[str, Any] = {
         "rank": table["rank"][rows].astype(np.int64),
         "formula": _texts(formulas_of(counts[rows])),
         "generator": _texts(table["generator"][rows].tolist()),
         "band_gap_eV": table["band_gap_eV"][rows].astype(np.float64),
         "band_gap_sigma_eV": table["band_gap_sigma_eV"][rows].astype(np.float64),
-        "template_id": _texts([library.ids[t] for t in templates.tolist()]),
-        "template_formula": _texts(formulas_of(library.counts[templates])),
-        "emd": np.array([a.placed.emd for a in found], dtype=np.float64),
-        "spacegroup": library.spacegroups[templates].astype(np.int64),
-        "n_sites": np.array([len(r.structure) for r in results], dtype=np.int64),
-        "volume_scale": np.array([r.volume_scale for r in results], dtype=np.float64),
-        "closest_ratio": np.array([r.closest_ratio for r in results], dtype=np.float64),
-        "assignment": _texts(
-            [", ".join(f"{a}->{b}" for a, b in r.assignment.items()) for r in results]
-        ),
-        "nearest_formula": _texts([nearest[0][i] for i in rows.tolist()]),
-        "nearest_emd": nearest[1][rows],
-        "structure_json": _texts([structure_json(r.structure) for r in results]),
     }
+    for name in pieces[0].columns:
+        values = [piece.columns[name] for piece in pieces]
+        if isinstance(values[0], list):
+            columns[name] = _texts([text for one in values for text in one])
+        else:
+            columns[name] = np.concatenate(values)
     path = place.folder("template") / "structures.parquet"
     return write_table(place.root, path, columns, "structures", counts=counts[rows])
 

@@ -88,7 +88,7 @@ class TrainConfig(Settings):
     "train",
     takes="labelled compositions, structures",
     gives="weights with model cards",
-    needs_ledger=True,
+    in_the_flow=True,
     keeps_own_record=True,
 )
 def train(campaign: Campaign, config: TrainConfig) -> Trained:

@@ -16,7 +16,7 @@ def stage_table() -> str:
     rows = [HEAD]
     for function in STAGES:
         about = stage_of(function)
-        where = "the flow" if about.needs_ledger else "a worker"
+        where = "the flow" if about.in_the_flow else "a worker"
         rows.append((about.name, function.__name__, about.takes, about.gives, where))
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
     rule = tuple("=" * width for width in widths)

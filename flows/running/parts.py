@@ -78,7 +78,7 @@ class Parts:
             If the wall time is used up; parts under way are finished and recorded before.
         """
         about, listed = stage_of(stage), list(rows)
-        if about.needs_ledger:
+        if about.in_the_flow:
             return [self._counted(stage, self.here(stage, *row)) for row in listed]
         names = [about.part_of(row) for row in listed]
         outputs: dict[int, Output] = {}

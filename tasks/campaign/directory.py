@@ -223,7 +223,7 @@ class Campaign:
             What it takes after the place or campaign.
         """
         about = stage_of(function)
-        first = self if about.needs_ledger else self.place
+        first = self if about.in_the_flow else self.place
         if about.keeps_own_record:
             output = function(first, *inputs, **options)
             if about.check is not None:

@@ -7,6 +7,8 @@ similar compound whose structure can be used, or the reason why there is none.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +19,9 @@ from structure.errors import CampaignError, Rejection
 from structure.records import Settings
 from structure.templates.substitution import MAXIMUM_EMD, VOLUME_SCALES
 from tasks.campaign.directory import Campaign
+from tasks.campaign.handles import Handle
 from tasks.campaign.outputs import Ingested
+from tasks.campaign.place import Place
 
 if TYPE_CHECKING:
     from structure.templates.library import TemplateLibrary
@@ -126,6 +130,31 @@ def within_limits(
         scales = volume_scales(library.counts[rows], row)
         passed[i] = ((scales >= low) & (scales <= high)).any()
     return passed
+
+
+def library_at(place: Place, templates: Handle) -> TemplateLibrary:
+    """Return the template library that ingest made, checked; a process reads it once.
+
+    Parameters
+    ----------
+    place : Place
+    templates : Handle
+        `tasks.campaign.outputs.Ingested.templates`.
+
+    Raises
+    ------
+    CampaignError
+        If the file is gone or was changed.
+    """
+    return _read(templates.open_in(place.root), templates.sha256)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, sha256: str) -> TemplateLibrary:
+    """Read a library; `sha256` tells it from another one under the same path."""
+    from structure.templates.library import TemplateLibrary
+
+    return TemplateLibrary.load(path)
 
 
 def campaign_library(campaign: Campaign, why: str, fix: str) -> TemplateLibrary:

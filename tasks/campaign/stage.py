@@ -34,9 +34,10 @@ class Stage:
         ``"{shard:05d}"``.
     takes, gives : str
         In words, for `agd stages`.
-    needs_ledger : bool
+    in_the_flow : bool
         The function takes the open `Campaign` instead of a `Place` and runs in the process that
-        has it open.
+        has it open: it asks the ledger, or gives pieces of its work to workers itself
+        (`Campaign.spread`).
     keeps_own_record : bool
         The function has parts of its own and records each itself.
     tell : callable, optional
@@ -51,7 +52,7 @@ class Stage:
     part: str
     takes: str
     gives: str
-    needs_ledger: bool
+    in_the_flow: bool
     keeps_own_record: bool
     tell: Hook | None
     check: Hook | None
@@ -78,7 +79,7 @@ def stage(
     takes: str,
     gives: str,
     part: str = "all",
-    needs_ledger: bool = False,
+    in_the_flow: bool = False,
     keeps_own_record: bool = False,
     tell: Hook | None = None,
     check: Hook | None = None,
@@ -87,7 +88,7 @@ def stage(
 
     def declare(function: Function) -> Function:
         _STAGES[function] = Stage(
-            function, name, part, takes, gives, needs_ledger, keeps_own_record, tell, check
+            function, name, part, takes, gives, in_the_flow, keeps_own_record, tell, check
         )
         return function
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from dft_inputs.job.folder import Job
 from dft_inputs.job.prepare import prepare_job
@@ -15,8 +16,9 @@ from dft_inputs.recipes.recipe import Recipe
 from dft_inputs.references.reference_phases import competing_phases
 from structure.composition import formulas_of
 from structure.errors import Rejection
-from tasks.campaign.directory import Campaign
-from tasks.campaign.library import campaign_library
+
+if TYPE_CHECKING:
+    from structure.templates.library import TemplateLibrary
 
 logger = logging.getLogger(__name__)
 
@@ -26,22 +28,13 @@ class Competitors:
 
     Parameters
     ----------
-    campaign : Campaign
-        Must have finished its ingest stage.
+    library : TemplateLibrary
+        With formation energies.
     recipe : Recipe
-
-    Raises
-    ------
-    CampaignError
-        If the campaign has no template library yet.
     """
 
-    def __init__(self, campaign: Campaign, recipe: Recipe):
-        self._library = campaign_library(
-            campaign,
-            "competing phases",
-            "Run the campaign from its beginning, or set handoff.competing_phases: false.",
-        )
+    def __init__(self, library: TemplateLibrary, recipe: Recipe):
+        self._library = library
         self._recipe = recipe
         self._systems: dict[tuple[str, ...], list[int]] = {}
         self._jobs: dict[int, Job | None] = {}
@@ -53,10 +46,9 @@ class Competitors:
             self._systems[system] = competing_phases(system, self._library)
         return [job for i in self._systems[system] if (job := self._job(i)) is not None]
 
-    def jobs(self) -> list[Job]:
-        """Return every job asked for so far, once, in the order of the library."""
-        found = (self._jobs[i] for i in sorted(self._jobs))
-        return list({job.ticket.id: job for job in found if job is not None}.values())
+    def jobs(self) -> dict[int, Job]:
+        """Return every job asked for so far, by row of the library."""
+        return {i: job for i, job in self._jobs.items() if job is not None}
 
     def _job(self, i: int) -> Job | None:
         if i not in self._jobs:

@@ -76,7 +76,7 @@ class Progress:
     "explore",
     takes="labels, the autoencoder, an oracle",
     gives="visited compositions with labels",
-    needs_ledger=True,
+    in_the_flow=True,
     keeps_own_record=True,
 )
 def explore(

@@ -55,7 +55,7 @@ class _Pool(NamedTuple):
     "ingest",
     takes="tables, CIF folders, ASE databases",
     gives="initial labels, known keys, templates",
-    needs_ledger=True,
+    in_the_flow=True,
 )
 def ingest(campaign: Campaign, config: IngestConfig) -> Ingested:
     """Take the data sources of a campaign in.

@@ -42,7 +42,7 @@ class ReportConfig(Settings):
     the map out. t-SNE takes most of the report's time, and that grows with the points."""
 
 
-@stage("report", takes="everything above", gives="one page, artifacts", needs_ledger=True)
+@stage("report", takes="everything above", gives="one page, artifacts", in_the_flow=True)
 def write_report(
     campaign: Campaign,
     config: ReportConfig,

@@ -21,7 +21,6 @@ from structure.errors import CampaignError
 from structure.templates.library import TemplateLibrary
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import handle_for
-from tasks.campaign.outputs import Ingested
 from tasks.collect import CollectConfig, Collected, campaigns_under, collect, collect_campaign
 from tasks.dft_jobs.rebuild import rebuild_jobs
 from tasks.handoff import HandoffConfig, hand_off
@@ -155,13 +154,9 @@ def test_the_distance_to_the_hull_comes_with_the_competing_phases(potcars, tmp_p
         place = campaign.folder("ingest") / "templates.parquet"
         library.save(place)
         handle = handle_for(campaign.root, place, len(library), "templates")
-        known = dict.fromkeys(("initial", "known", "manifest", "labels"), handle)
-        fields = {k: v for k, v in known.items() if k in Ingested.model_fields}
-        ingested = Ingested(templates=handle, **fields)
-        campaign.ledger.finish("ingest", "all", ingested.model_dump_json(), 0.0)
         config = HandoffConfig(cluster=cluster(potcars), competing_phases=True)
         filtered = survivors(campaign, [("Na", "Cl")], reserve=0, more={"CaMgO2": layered})
-        campaign.run(hand_off, config, filtered, TRAINED)
+        campaign.run(hand_off, config, filtered, TRAINED, handle)
         tickets = emitted_jobs(*job_places(root)).values()
         assert sorted(t.formula for t, _ in tickets if t.role == "competing") == ["CaO", "MgO"]
     for place in job_places(root):
