@@ -113,6 +113,14 @@ class Server:
             attributes = {"license": self.licence}
             meta = {"provider": {"name": "Example"}}
             return 200, {"data": {"attributes": attributes}, "meta": meta}
+        if path == "/providers":
+            index = {"id": "exmpl", "attributes": {"base_url": f"{self.address}/index"}}
+            nowhere = {"id": "later", "attributes": {"base_url": None}}
+            return 200, {"data": [index, nowhere]}
+        if path == "/index/v1/links":
+            other = {"attributes": {"link_type": "root", "base_url": "http://elsewhere"}}
+            child = {"attributes": {"link_type": "child", "base_url": {"href": self.address}}}
+            return 200, {"data": [other, child]}
         return 404, {"errors": [{"title": "Not Found", "detail": f"there is no {path}"}]}
 
 
