@@ -22,10 +22,10 @@ from flows.running.plan import Plan
 from flows.running.worker_kinds import workers_for
 from flows.running.worker_process import LOGGERS
 from flows.running.workers import Workers
-from structure.errors import AgdError
+from structure.errors import AgdError, CampaignError
 from structure.files import write_text
-from tasks.campaign.directory import BudgetUsed, Campaign
-from tasks.campaign.outputs import Reported
+from tasks.campaign.directory import BudgetUsed, Campaign, handles_in
+from tasks.campaign.outputs import Reported, Upstream
 from tasks.explore.stage import explore
 from tasks.filter import filter_by_energy
 from tasks.handoff import hand_off
@@ -105,8 +105,42 @@ def run_campaign(campaign: Campaign, config: CampaignConfig, run: Run) -> Report
     handed_off = run(hand_off, c.handoff, filtered, trained, ingested.templates)
     upstream = (ingested, trained, explored, screened, templated, filtered, handed_off)
     reported = run(write_report, c.report, targets, *upstream, c.name)
+    campaign.ledger.set_fact(UPSTREAM, Upstream.of(*upstream).model_dump_json())
     campaign.ledger.set_fact("finished", reported.page.sha256)
     return reported
+
+
+UPSTREAM = "upstream"
+"""Fact of the ledger from which the report can be written again."""
+
+
+def report_again(campaign: Campaign, config: CampaignConfig, run: Run) -> Reported:
+    """Write the report of a finished campaign again from what its stages left; run none of them.
+
+    Raises
+    ------
+    CampaignError
+        If the campaign has not reached its report, or what a stage left was changed.
+    """
+    recorded = campaign.ledger.fact(UPSTREAM)
+    if campaign.ledger.fact("finished") is None or recorded is None:
+        raise CampaignError(
+            "the campaign has not reached its report, or did so with an earlier release",
+            where=campaign.root,
+            fix="Go on with it with the `agd run` command that began it.",
+        )
+    try:
+        upstream = Upstream.model_validate_json(recorded)
+    except ValueError as error:
+        raise CampaignError(
+            "what the ledger says of the finished stages was changed",
+            where=campaign.root,
+            fix="Run the `agd run` command that began the campaign again.",
+        ) from error
+    for handle in handles_in(upstream):
+        handle.open_in(campaign.root)
+    campaign.ledger.forget("report")
+    return run(write_report, config.report, config.targets, *upstream.in_order(), config.name)
 
 
 @contextmanager

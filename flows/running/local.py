@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.config import validated
-from flows.pipeline import opened, run_campaign
+from flows.pipeline import opened, report_again, run_campaign
 from flows.running.parts import Parts
 from flows.running.plan import Plan
 from flows.running.worker_process import LOGGERS
@@ -52,14 +52,7 @@ def rewrite_report(root: Path) -> Path:
         ) from error
     plan = Plan(validated(frozen, str(path)), root, f"agd report {root}")
     with opened(plan) as (campaign, workers):
-        if campaign.ledger.fact("finished") is None:
-            raise CampaignError(
-                "the campaign has not reached its report",
-                where=root,
-                fix="Go on with it with the `agd run` command that began it.",
-            )
-        campaign.ledger.forget("report")
-        reported = run_campaign(campaign, plan.config, Parts(campaign, workers))
+        reported = report_again(campaign, plan.config, Parts(campaign, workers))
     return root / reported.page.path
 
 

@@ -138,6 +138,27 @@ class HandedOff(Record):
     manifest: Handle
 
 
+class Upstream(Record):
+    """Outputs of all stages before the report, as the last run that reached it left them."""
+
+    ingested: Ingested
+    trained: Trained
+    explored: Explored
+    screened: Screened
+    templated: Templated
+    filtered: Filtered
+    handed_off: HandedOff
+
+    @classmethod
+    def of(cls, *outputs: Record) -> Upstream:
+        """Put outputs, in the order of the fields, together."""
+        return cls.model_validate(dict(zip(cls.model_fields, outputs, strict=True)))
+
+    def in_order(self) -> tuple[Record, ...]:
+        """Return the outputs in the order of the fields."""
+        return tuple(getattr(self, name) for name in type(self).model_fields)
+
+
 class Reported(Record):
     """Output of report: the page."""
 

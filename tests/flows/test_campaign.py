@@ -65,8 +65,21 @@ def test_the_report_can_be_written_again(finished):
     page = finished / "report" / "index.html"
     before = page.read_bytes()
     page.write_text("spoiled")
+    log = finished / "campaign.log"
+    logged = len(log.read_text())
     assert rewrite_report(finished) == page
     assert page.read_bytes() == before
+    assert "already done" not in log.read_text()[logged:]
+
+
+def test_no_report_is_written_from_files_that_were_changed(finished, tmp_path):
+    import shutil
+
+    changed = tmp_path / "changed"
+    shutil.copytree(finished, changed)
+    (changed / "filter" / "survivors.parquet").write_bytes(b"other")
+    with pytest.raises(CampaignError, match="changed"):
+        rewrite_report(changed)
 
 
 def test_a_moved_campaign_goes_on(finished, tmp_path):
