@@ -35,6 +35,7 @@ from models.search.latent_pool import PoolShares, propose
 from models.search.latent_search import BATCH, KAPPA_AGD_BEST
 from models.search.surrogate_inputs import StandardDescriptors
 from structure.composition import first_of_each, keys_of, parse_formulas, reduce
+from structure.properties.band_gap import BAND_GAP
 from structure.properties.gap_window import band_gaps
 from structure.rules.validity import valid
 from tasks.campaign.directory import Campaign
@@ -42,7 +43,6 @@ from tasks.campaign.handles import write_table
 from tasks.campaign.outputs import Ingested, Trained
 from tasks.explore.stage import ExploreConfig, explore
 from tasks.explore.state import Rows
-from tasks.label import PROPERTY
 from tasks.oracles.ml import MLOracle
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,7 +91,9 @@ def searched(config: ExploreConfig) -> Callable[[World, int], Found]:
         spent = config.model_copy(update={"budget": world.budget})
         with tempfile.TemporaryDirectory() as folder, Campaign(Path(folder), {}, seed) as campaign:
             path = campaign.root / "initial.parquet"
-            table = write_table(campaign.root, path, {PROPERTY: gaps}, "initial", counts=counts)
+            table = write_table(
+                campaign.root, path, {BAND_GAP.column: gaps}, "initial", counts=counts
+            )
             explored = campaign.run(
                 explore,
                 spent,

@@ -22,6 +22,7 @@ from structure.errors import ConfigError
 from structure.properties.gap_window import Window
 from structure.properties.target import Targets
 from structure.records import Settings
+from tasks.campaign.weights import weights_of
 from tasks.explore.stage import ExploreConfig
 from tasks.filter import FilterConfig
 from tasks.handoff import HandoffConfig
@@ -83,6 +84,29 @@ class CampaignConfig(Settings):
             raise ValueError(_complaint({**first, "loc": ("window", *first["loc"])})) from error
         rest = {key: value for key, value in document.items() if key != "window"}
         return rest | {"targets": window.targets()}
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> CampaignConfig:
+        """Refuse a target that nothing here can predict or measure, before anything is spent."""
+        targets, oracle = self.targets, self.explore.oracle
+        try:
+            if targets.first.sought.of_composition is not None:
+                raise ConfigError(
+                    f"the composition decides the {targets.first.sought.words}: there is nothing "
+                    "to search for",
+                    fix="Put a property that an oracle labels before it.",
+                )
+            own = "oracle" in self.train.fit or "oracle" in self.train.own
+            if oracle.kind == "ml" and oracle.model == "oracle" and not own:
+                weights_of(targets.first)
+            oracle.check_measures(targets.first.sought)
+            self.handoff.check_measures(targets)
+            for target in targets.further:
+                if target.sought.of_composition is None:
+                    weights_of(target)
+        except ConfigError as error:
+            raise ValueError(f"{error.what}. {error.fix}") from error
+        return self
 
 
 SHORTHANDS: dict[str, type[BaseModel]] = {"window": Window}

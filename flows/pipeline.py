@@ -84,25 +84,27 @@ def run_campaign(campaign: Campaign, config: CampaignConfig, run: Run) -> Report
     """
     c, targets = config, config.targets
     if campaign.ledger.fact("finished") is None:
-        check_ready(c.explore.oracle)
+        check_ready(c.explore.oracle, targets.first.sought)
     if campaign.ledger.finished("ingest", "all") is None:
         take_in(campaign.root)
-    ingested = run(ingest, c.ingest)
-    trained = run(train, c.train)
+    ingested = run(ingest, c.ingest, targets)
+    trained = run(train, c.train, targets)
     explored = run(explore, c.explore, targets, ingested, trained)
     run.expect(sample_shard, c.sample.shards)
-    screening = run(refit_screening, c.train, ingested, explored.visited)
+    screening = run(refit_screening, c.train, ingested, explored.visited, targets)
 
     drawn = run.each(sample_shard, [(c.sample, trained, i) for i in range(c.sample.shards)])
     shards = run.each(
         screen_shard,
-        [(c.screen, targets, ingested, one, screening, i) for i, one in enumerate(drawn)],
+        [(c.screen, targets, ingested, one, screening, i, trained) for i, one in enumerate(drawn)],
     )
-    screened = run(merge_screened, c.screen, targets, shards, ingested, explored, screening)
+    screened = run(
+        merge_screened, c.screen, targets, shards, ingested, explored, screening, trained
+    )
 
     templated = run(assign_templates, c.template, ingested, screened)
     filtered = run(filter_by_energy, c.filter, templated, trained)
-    handed_off = run(hand_off, c.handoff, filtered, trained, ingested.templates)
+    handed_off = run(hand_off, c.handoff, filtered, trained, ingested.templates, targets)
     upstream = (ingested, trained, explored, screened, templated, filtered, handed_off)
     reported = run(write_report, c.report, targets, *upstream, c.name)
     campaign.ledger.set_fact(UPSTREAM, Upstream.of(*upstream).model_dump_json())

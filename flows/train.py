@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from prefect import flow
 
 from structure.errors import ConfigError
-from tasks.train import SHIPPED, ModelName, fit_models
+from tasks.train import SHIPPED, fit_models, tables_of
 
 
 def fit_shipped(
@@ -29,7 +28,8 @@ def fit_shipped(
     out : Path
         Gets one folder a model, and ``.work`` with the checkpoints.
     only : sequence of str
-        Names of the models to fit; all of them when empty.
+        Names of the models to fit, or of properties that the folder has a table of; all shipped
+        models when empty.
     seed : int
 
     Returns
@@ -42,7 +42,7 @@ def fit_shipped(
     ConfigError, DataError, ModelError
         If a name is unknown, the data cannot be used, or a fit fails.
     """
-    known = get_args(ModelName)
+    known = (*SHIPPED, *tables_of(data))
     for name in only:
         if name not in known:
             raise ConfigError(
@@ -50,7 +50,7 @@ def fit_shipped(
                 where="--only",
                 fix=f"Name one of {', '.join(known)}.",
             )
-    names = [name for name in SHIPPED if not only or name in only]
+    names = [name for name in known if name in (only or SHIPPED)]
     written = fit_models(data, out, names, seed=seed)
     return {name: dict(config.metrics) for name, config in written.items()}
 

@@ -21,9 +21,12 @@ from dft_inputs.batch.cluster_settings import ClusterSettings
 from dft_inputs.engines import recipe_named, recipes
 from dft_inputs.job.folder import Job
 from dft_inputs.job.prepare import prepare_job
+from dft_inputs.recipes.measures import steps_for, unmeasured
 from dft_inputs.recipes.recipe import Recipe
 from structure.crystals.crystal_text import structure_from_json
 from structure.errors import ConfigError, Rejection
+from structure.properties.energies import FORMATION_ENERGY
+from structure.properties.target import DEFAULT_TARGETS, Targets
 from structure.records import Settings
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, handle_for, read_table
@@ -67,9 +70,24 @@ class HandoffConfig(Settings):
             raise ValueError(f"choose one of {', '.join(sorted(recipes()))}")
         return name
 
-    def chosen_recipe(self) -> Recipe:
-        """Return the recipe with the optional steps that were asked for."""
-        return recipe_named(self.recipe).with_steps(self.optional_steps)
+    def chosen_recipe(self, targets: Targets = DEFAULT_TARGETS) -> Recipe:
+        """Return the recipe with the optional steps that were asked for or measure the targets."""
+        recipe = recipe_named(self.recipe)
+        measuring = [name for one in targets.root for name in steps_for(recipe, one.sought)]
+        return recipe.with_steps((*self.optional_steps, *measuring))
+
+    def check_measures(self, targets: Targets) -> None:
+        """Raise if a calculation gives what is sought, but no step of the recipe does.
+
+        Raises
+        ------
+        ConfigError
+        """
+        sought = targets.first.sought
+        if sought.steps is not None:
+            lacking = unmeasured(self.chosen_recipe(targets), sought)
+            if lacking is not None:
+                raise lacking
 
 
 def _check(campaign: Campaign, _handed_off: HandedOff) -> None:
@@ -90,6 +108,7 @@ def hand_off(
     filtered: Filtered,
     trained: Trained,
     templates: Handle | None = None,
+    targets: Targets = DEFAULT_TARGETS,
 ) -> HandedOff:
     """Write the job directories of the selected survivors.
 
@@ -106,6 +125,8 @@ def hand_off(
         The models whose hashes go into the tickets.
     templates : Handle, optional
         The template library, from which competing phases are taken.
+    targets : Targets
+        Steps of the recipe that measure them are included.
 
     Returns
     -------
@@ -118,11 +139,16 @@ def hand_off(
     CampaignError
         If the ledger says of a job what its files do not.
     """
+    steps = tuple(step.name for step in config.chosen_recipe(targets).steps if step.optional)
+    config = config.model_copy(update={"optional_steps": steps})
     library = _library(config, templates) if config.competing_phases else None
     pieces = campaign.spread(
         "handoff",
         candidate_jobs,
-        [(config, library, chosen) for chosen in _chosen(campaign.root, filtered, trained)],
+        [
+            (config, library, chosen)
+            for chosen in _chosen(campaign.root, filtered, trained, targets)
+        ],
     )
     jobs = each_question_once([job for piece in pieces for job in piece.jobs])
     refused = [one for piece in pieces for one in piece.refused]
@@ -171,7 +197,9 @@ class _Jobs(NamedTuple):
     competing: dict[int, Job]
 
 
-def _chosen(root: Path, filtered: Filtered, trained: Trained) -> list[list[_Chosen]]:
+def _chosen(
+    root: Path, filtered: Filtered, trained: Trained, targets: Targets
+) -> list[list[_Chosen]]:
     """Return the selected survivors in order of rank, `PIECE` at a time."""
     columns, _ = read_table(root, filtered.survivors)
     models = {name: model.sha256 for name, model in trained.models.items()}
@@ -179,7 +207,7 @@ def _chosen(root: Path, filtered: Filtered, trained: Trained) -> list[list[_Chos
     chosen = []
     for row in order[columns["status"][order] == "selected"]:
         story = {k: _plain(v[row]) for k, v in columns.items() if k not in NOT_IN_STORY}
-        story |= {"models": models, "why": _why(story)}
+        story |= {"models": models, "why": _why(story, targets)}
         text = str(columns["structure_json"][row])
         chosen.append(_Chosen(str(columns["formula"][row]), story, text))
     return [chosen[start : start + PIECE] for start in range(0, len(chosen), PIECE)]
@@ -230,12 +258,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _why(story: Mapping[str, Any]) -> str:
+def _why(story: Mapping[str, Any], targets: Targets) -> str:
     """Say in a sentence why a candidate was selected, from the numbers that decided it."""
     words = [f"rank {story.get('rank')}"]
-    if (gap := story.get("band_gap_eV")) is not None:
-        words.append(f"predicted gap {gap:.2f} +- {story.get('band_gap_sigma_eV') or 0:.2f} eV")
-    if (energy := story.get("formation_energy_eV_per_atom")) is not None:
+    for sought in (target.sought for target in targets.root):
+        value, sigma = story.get(sought.column), story.get(sought.sigma_column)
+        if value is None or sought is FORMATION_ENERGY:
+            continue
+        if sought.of_composition is not None:
+            words.append(f"{sought.short} {sought.amount(value)}")
+        else:
+            width = f"{sought.number(value)} +- {sought.number(sigma or 0)} {sought.unit}"
+            words.append(f"predicted {sought.short} {width.rstrip()}")
+    if (energy := story.get(FORMATION_ENERGY.column)) is not None:
         words.append(
             f"predicted formation energy {energy:.2f} eV/atom ({story.get('energy_scheme')})"
         )

@@ -9,16 +9,17 @@ what other stages made, as when the paper checks screened candidates against its
 from __future__ import annotations
 
 from structure.errors import DataError
+from structure.properties.band_gap import BAND_GAP
+from structure.properties.quantity import Property
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, read_table, write_table
 from tasks.campaign.outputs import Trained
-from tasks.oracles.answer import PROPERTY, Answer, Asked, Oracle
+from tasks.oracles.answer import Answer, Asked, Oracle
 from tasks.oracles.ml import MLOracle
 from tasks.oracles.oracle import OracleConfig, oracle_for
 from tasks.oracles.table import TableOracle
 
 __all__ = [
-    "PROPERTY",
     "Answer",
     "Asked",
     "MLOracle",
@@ -31,7 +32,12 @@ __all__ = [
 
 
 def label_table(
-    campaign: Campaign, config: OracleConfig, trained: Trained, table: Handle, part: str
+    campaign: Campaign,
+    config: OracleConfig,
+    trained: Trained,
+    table: Handle,
+    part: str,
+    sought: Property = BAND_GAP,
 ) -> Handle:
     """Label every composition of a table.
 
@@ -44,13 +50,15 @@ def label_table(
         With a ``counts`` column.
     part : str
         Name of this piece of work, once a campaign.
+    sought : Property
+        What is labelled.
 
     Returns
     -------
     Handle
-        ``band_gap_eV``, ``band_gap_sigma_eV``, ``origin``, ``source``, ``job``, ``refusal``,
-        ``counts``; NaN and empty where there is none. Rows as in `table`. While calculations are
-        in flight the same call labels again; then the work is done.
+        Value and uncertainty in the property's columns, ``origin``, ``source``, ``job``,
+        ``refusal``, ``counts``; NaN and empty where there is none. Rows as in `table`. While
+        calculations are in flight the same call labels again; then the work is done.
 
     Raises
     ------
@@ -58,14 +66,19 @@ def label_table(
         If the table or the oracle cannot be used.
     """
     if campaign.ledger.finished("oracle", part) is None:
-        handle, pending = _label(campaign, config, trained, table, part)
+        handle, pending = _label(campaign, config, trained, table, part, sought)
         if pending:
             return handle
     return campaign.once("oracle", part, Handle, lambda: handle)
 
 
 def _label(
-    campaign: Campaign, config: OracleConfig, trained: Trained, table: Handle, part: str
+    campaign: Campaign,
+    config: OracleConfig,
+    trained: Trained,
+    table: Handle,
+    part: str,
+    sought: Property,
 ) -> tuple[Handle, bool]:
     """Label a table; return the result and whether labels are still to come."""
     _, counts = read_table(campaign.root, table)
@@ -75,11 +88,11 @@ def _label(
             where=table.path,
             fix="Give a table with a `counts` column.",
         )
-    oracle = oracle_for(campaign, config, trained.models)
+    oracle = oracle_for(campaign, config, trained.models, sought)
     answer = oracle.label(counts)
     columns = {
-        PROPERTY: answer.values,
-        "band_gap_sigma_eV": answer.sigmas,
+        sought.column: answer.values,
+        sought.sigma_column: answer.sigmas,
         "origin": [oracle.origin] * len(counts),
         "source": [oracle.source] * len(counts),
         "job": [job or "" for job in answer.jobs],

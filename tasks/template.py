@@ -174,6 +174,10 @@ def _nearest_formulas(library: TemplateLibrary, counts: np.ndarray) -> tuple[lis
     return formulas_of(library.counts[indices[:, 0]]), emd[:, 0]
 
 
+_NOT_VALUES = frozenset({"rank", "formula", "generator", "score"})
+"""Columns of candidates that are no property."""
+
+
 def _write_structures(
     place: Place, table: dict[str, np.ndarray], counts: np.ndarray, pieces: Sequence[_Piece]
 ) -> Handle:
@@ -188,8 +192,11 @@ def _write_structures(
         "rank": table["rank"][rows].astype(np.int64),
         "formula": _texts(formulas_of(counts[rows])),
         "generator": _texts(table["generator"][rows].tolist()),
-        "band_gap_eV": table["band_gap_eV"][rows].astype(np.float64),
-        "band_gap_sigma_eV": table["band_gap_sigma_eV"][rows].astype(np.float64),
+        **{
+            name: values[rows].astype(np.float64)
+            for name, values in table.items()
+            if name not in _NOT_VALUES
+        },
     }
     for name in pieces[0].columns:
         values = [piece.columns[name] for piece in pieces]

@@ -8,8 +8,6 @@ first labels and those the search found (AGD sec. 3.2). `fit_models` fits every 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,28 +19,29 @@ from models.fitting.checkpoints import model_hash
 from models.pretrained import shipped
 from models.properties.boosting import BoostingConfig
 from models.properties.forest import ForestConfig
+from models.shipped_models import SHIPPED, ModelName, console, fit_model, fit_models
 from structure.composition import first_of_each, keys_of
 from structure.errors import DataError, ModelError
 from structure.files import sha256_of, write_bytes
+from structure.properties.quantity import Property
+from structure.properties.target import DEFAULT_TARGETS, Target, Targets
 from structure.records import Settings
+from tasks.campaign.combined import weights_name
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, ModelHandle, read_table
 from tasks.campaign.outputs import Ingested, Trained
 from tasks.campaign.place import Place
 from tasks.campaign.stage import stage
+from tasks.campaign.weights import weights_of
 
 if TYPE_CHECKING:
     from models.fitting.checkpoints import ModelConfig
-    from models.fitting.datasets import TrainingData
-    from models.fitting.progress import Report
+
+__all__ = ["SHIPPED", "TrainConfig", "fit_models", "refit_screening", "tables_of", "train"]
 
 logger = logging.getLogger(__name__)
 
-ModelName = Literal["oracle", "matgan", "sequence", "autoencoder", "gatgnn"]
-SHIPPED: tuple[ModelName, ...] = ("oracle", "matgan", "sequence", "autoencoder", "gatgnn")
-"""The weights a campaign needs; all of them are shipped."""
 
-GAP = "band_gap_eV"
 OWN_NAME = r"^[a-z0-9][a-z0-9_-]*$"
 
 
@@ -91,13 +90,15 @@ class TrainConfig(Settings):
     in_the_flow=True,
     keeps_own_record=True,
 )
-def train(campaign: Campaign, config: TrainConfig) -> Trained:
+def train(campaign: Campaign, config: TrainConfig, targets: Targets = DEFAULT_TARGETS) -> Trained:
     """Settle the weights of the campaign.
 
     Parameters
     ----------
     campaign : Campaign
     config : TrainConfig
+    targets : Targets
+        The model named ``oracle`` predicts the property of the first, where any does.
 
     Returns
     -------
@@ -111,22 +112,37 @@ def train(campaign: Campaign, config: TrainConfig) -> Trained:
         If weights are missing or damaged, or cannot be fitted.
     """
     handles: dict[str, ModelHandle] = {}
-    for name in (*SHIPPED, *(name for name in config.own if name not in SHIPPED)):
-        build = partial(_settle, campaign, config, name)
+    for name, target in _asked(config, targets).items():
+        build = partial(_settle, campaign, config, name, target)
         handles[name] = campaign.once("train", name, ModelHandle, build)
         _unchanged(campaign.root, handles[name])
     return campaign.once("train", "all", Trained, lambda: Trained(models=handles))
 
 
-def _settle(campaign: Campaign, config: TrainConfig, name: str) -> ModelHandle:
-    """Check, copy or fit one model, and record it."""
-    inside = name in config.fit or name in config.own
-    path = f"models/{name}" if inside else name
+def _asked(config: TrainConfig, targets: Targets) -> dict[str, Target | None]:
+    """Return the weights that are needed, each with the target whose property it predicts."""
+    asked: dict[str, Target | None] = dict.fromkeys((*SHIPPED, *config.own))
+    asked["oracle"] = targets.first
+    told = targets.first.model or targets.first.sought.model
+    if not (told or "oracle" in config.fit or "oracle" in config.own):
+        del asked["oracle"]
+    predicted = [one for one in targets.further if one.sought.of_composition is None]
+    return asked | {weights_name(one): one for one in predicted}
+
+
+def _settle(
+    campaign: Campaign, config: TrainConfig, name: str, target: Target | None
+) -> ModelHandle:
+    """Check, copy or fit one model, and record it; of a target, where it is a target's."""
+    own = config.own.get(name, target.model if target is not None else None)
+    inside = name in config.fit or own is not None
+    shipped_as = name if inside or target is None else weights_of(target).name
+    path = f"models/{name}" if inside else shipped_as
     folder = campaign.root / path if inside else shipped(path)
-    if name in config.own:
-        _copy_inside(config.own[name], folder)
+    if own is not None:
+        _copy_inside(own, folder)
     elif inside:
-        _fit_inside(campaign, config, name)  # type: ignore[arg-type]
+        _fit_inside(campaign, config, name, target)
     saved = checked(folder)
     campaign.ledger.add_model(name, saved.sha256, saved.trained_on, dict(saved.metrics))
     return ModelHandle(
@@ -138,16 +154,23 @@ def _settle(campaign: Campaign, config: TrainConfig, name: str) -> ModelHandle:
     )
 
 
-def _fit_inside(campaign: Campaign, config: TrainConfig, name: ModelName) -> None:
+def _fit_inside(campaign: Campaign, config: TrainConfig, name: str, target: Target | None) -> None:
     """Fit a model in the campaign's own folder; a killed fit goes on."""
     from models.fitting.datasets import load_training_data
     from structure.sources.tables import resolve_path
 
     assert config.data is not None
-    data = load_training_data(resolve_path(config.data))
-    work = campaign.folder("train") / name
+    folder = resolve_path(config.data)
     seed = campaign.seed_of("train", name)
-    with _console(name) as report:
+    if target is not None and target.sought.model != "oracle":
+        from models.properties.table_training import train_from_table
+
+        with console(name) as report:
+            train_from_table(folder, target.sought, seed, campaign.root / "models" / name, report)
+        return
+    data = load_training_data(folder)
+    work = campaign.folder("train") / name
+    with console(name) as report:
         fit_model(data, name, campaign.root / "models" / name, seed, work, report)
 
 
@@ -162,13 +185,6 @@ def _copy_inside(source: str, folder: Path) -> None:
     for file in (WEIGHTS_NAME, CARD_NAME, CONFIG_NAME):
         if (given / file).exists():
             write_bytes(folder / file, (given / file).read_bytes())
-
-
-def _console(name: str) -> AbstractContextManager[Report]:
-    """Give a progress report that writes to the terminal or the log."""
-    from models.fitting.progress import console_report
-
-    return console_report(name)
 
 
 def checked(folder: Path) -> ModelConfig:
@@ -231,7 +247,11 @@ def _check(campaign: Campaign, handle: ModelHandle) -> None:
     check=_check,
 )
 def refit_screening(
-    place: Place, config: TrainConfig, ingested: Ingested, visited: Handle
+    place: Place,
+    config: TrainConfig,
+    ingested: Ingested,
+    visited: Handle,
+    targets: Targets = DEFAULT_TARGETS,
 ) -> ModelHandle:
     """Fit the screening model on the first labels and those the search found.
 
@@ -246,6 +266,8 @@ def refit_screening(
     visited : Handle
         Table of the search (`tasks.campaign.outputs.Explored.visited`); rows labelled there are
         used.
+    targets : Targets
+        It predicts the property of the first.
 
     Returns
     -------
@@ -257,10 +279,13 @@ def refit_screening(
     ModelError
         If there are too few labels.
     """
-    counts, values = _labels(place.root, ingested.initial, visited)
+    sought = targets.first.sought
+    counts, values = _labels(place.root, ingested.initial, visited, sought)
     folder = place.root / "models" / "screening"
-    saved = _fit_screening(config.screening, counts, values, place.seed_of("screening"), folder)
-    logger.info("screening: %d labels, MAE %.2f eV", len(values), saved.metrics["mae"])
+    seed = place.seed_of("screening")
+    saved = _fit_screening(config.screening, counts, values, seed, folder, sought)
+    mae = sought.amount(saved.metrics["mae"])
+    logger.info("screening: %d labels, MAE %s", len(values), mae)
     return ModelHandle(
         name="screening",
         place="campaign",
@@ -270,14 +295,16 @@ def refit_screening(
     )
 
 
-def _labels(root: Path, initial: Handle, visited: Handle) -> tuple[np.ndarray, np.ndarray]:
+def _labels(
+    root: Path, initial: Handle, visited: Handle, sought: Property
+) -> tuple[np.ndarray, np.ndarray]:
     """Return every labelled composition once; a first label stands before one of the search."""
     parts = []
     for handle in (initial, visited):
         columns, counts = read_table(root, handle)
         if counts is None:
             raise DataError("the table of labels has no compositions", where=handle.path)
-        values = columns[GAP].astype(np.float64)
+        values = columns[sought.column].astype(np.float64)
         good = np.isfinite(values) & counts.any(axis=1)
         if "status" in columns:
             good &= columns["status"].astype(np.str_) == "labelled"
@@ -288,95 +315,43 @@ def _labels(root: Path, initial: Handle, visited: Handle) -> tuple[np.ndarray, n
 
 
 def _fit_screening(
-    config: ScreeningConfig, counts: np.ndarray, values: np.ndarray, seed: int, folder: Path
+    config: ScreeningConfig,
+    counts: np.ndarray,
+    values: np.ndarray,
+    seed: int,
+    folder: Path,
+    sought: Property,
 ) -> ModelConfig:
     from models.properties.boosting import BoostingModel
     from models.properties.forest import ForestModel
 
     model: Any
     if config.kind == "boosting":
-        model = BoostingModel.fit(counts, values, config.boosting, seed=seed)
+        boosting = config.boosting
+        if sought.lowest != 0.0:
+            boosting = boosting.model_copy(update={"minimum": None})
+        model = BoostingModel.fit(counts, values, boosting, seed=seed, property=sought.column)
     else:
-        model = ForestModel.fit(counts, values, config.forest, seed=seed)
+        model = ForestModel.fit(counts, values, config.forest, seed=seed, property=sought.column)
     metrics = model.metrics
     card = (
         f"# Screening model\n\n{config.kind}, fitted on the {len(values):,} labels of this "
-        f"campaign.\nErrors on labels it did not see: mean absolute {metrics['mae']:.3f} eV, "
+        f"campaign.\nErrors on labels it did not see: mean absolute {metrics['mae']:.3f} "
+        f"{sought.unit}, "
         f"R² {metrics['r2']:.3f}.\n"
     )
     note = f"{len(values):,} labels of this campaign"
     return model.save(folder, trained_on=note, counts=counts, values=values, seed=seed, card=card)
 
 
-def fit_models(
-    data: Path,
-    out: Path,
-    names: Sequence[ModelName] = SHIPPED,
-    *,
-    seed: int = 0,
-    work: Path | None = None,
-    progress: bool = True,
-) -> dict[str, ModelConfig]:
-    """Fit shipped models from a folder of training data, one after the other.
-
-    Parameters
-    ----------
-    data : Path
-        See `models.fitting.data_mapping`.
-    out : Path
-        Gets one folder a model.
-    names : sequence of str
-    seed : int
-    work : Path, optional
-        Keeps checkpoints, so that the same call goes on after a kill; ``out/.work`` by default.
-    progress : bool
-        Show progress on the terminal or in the log.
-
-    Returns
-    -------
-    dict of str to ModelConfig
-        What was written, by name.
+def tables_of(data: Path) -> list[str]:
+    """Return the properties that a folder of training data has tables of.
 
     Raises
     ------
-    ConfigError, DataError, ModelError
-        If the data cannot be used or a fit fails.
+    ConfigError
+        If its mapping cannot be used.
     """
-    from models.fitting.datasets import load_training_data
+    from models.fitting.data_mapping import mapping_of
 
-    loaded = load_training_data(data)
-    place = work or out / ".work"
-    written: dict[str, ModelConfig] = {}
-    for name in names:
-        with _console(name) if progress else nullcontext() as report:
-            written[name] = fit_model(loaded, name, out / name, seed, place / name, report)
-    return written
-
-
-def fit_model(
-    data: TrainingData, name: ModelName, folder: Path, seed: int, work: Path, report: Report | None
-) -> ModelConfig:
-    """Fit one shipped model with its default configuration; see `fit_models`."""
-    from models.compositions import generator_training as generators
-    from models.properties import property_training as properties
-
-    work.mkdir(parents=True, exist_ok=True)
-    if name == "oracle":
-        return properties.train_oracle(data, BoostingConfig(), seed, folder, report)
-    if name == "gatgnn":
-        from models.properties.gatgnn import GatgnnConfig
-
-        return properties.train_gatgnn(data, GatgnnConfig(), seed, work, folder, report)
-    tables = [source for kind, source in data.sources.items() if kind != "structures"]
-    split = generators.CompositionSet.split(data.counts, tables, seed)
-    if name == "matgan":
-        from models.compositions.matgan import MatGANConfig
-
-        return generators.train_matgan(split, MatGANConfig(), seed, work, folder, report)
-    if name == "sequence":
-        from models.compositions.sequence import SequenceConfig
-
-        return generators.train_sequence(split, SequenceConfig(), seed, work, folder, report)
-    from models.compositions.autoencoder import AutoencoderConfig
-
-    return generators.train_autoencoder(split, AutoencoderConfig(), seed, work, folder, report)
+    return sorted(mapping_of(data).properties)

@@ -6,6 +6,7 @@ read, what ingest would take in and turn down, or a filter of known formulas.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,8 +57,7 @@ def summary(manifest: dict[str, Any], rejects: dict[str, Any], examples: int) ->
     lines = [
         f"{source['name']}: {source['records']:,} records, "
         f"{source['distinct_formulas']:,} distinct formulas, "
-        f"{source['with_band_gap']:,} band gaps, "
-        f"{source['with_formation_energy']:,} formation energies"
+        f"{_values(source)}{source['with_formation_energy']:,} formation energies"
         for source in manifest["sources"]
     ]
     lines += [f"{s['name']}: {note}" for s in manifest["sources"] for note in s["notes"]]
@@ -146,3 +146,15 @@ def fetch(
         typer.echo(line)
     if "agd-data.json" in found.files:
         typer.echo(f"To train on it: agd train --data {to}")
+
+
+def _values(source: Mapping[str, Any]) -> str:
+    """Say how many values of what is sought a source has."""
+    words = ""
+    for key, count in source.items():
+        name = key.removeprefix("with_").replace("_", " ")
+        if key.startswith("with_") and key != "with_formation_energy":
+            words += (
+                f"{count:,} values of the {name}, " if name[-1] == "s" else f"{count:,} {name}s, "
+            )
+    return words

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tasks.campaign.sought import sought_in
 from tasks.ledger.claim import is_held, is_locked
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.reading import (
@@ -47,7 +48,7 @@ def _stands(root: Path, ledger: Ledger) -> list[str]:
     for stage, parts, seconds in sorted(stage_times(ledger), key=lambda found: _place(found[0])):
         lines.append(f"{stage:<11} {parts} done, {seconds:.1f} s")
     lines += [
-        f"labels      {_told(labels_by_origin(ledger, 'band_gap_eV'))}",
+        f"labels      {_told(labels_by_origin(ledger, sought_in(root).column))}",
         f"candidates  {_told(candidates_by_status(ledger))}",
         f"jobs        {_told(jobs_by_state(ledger))}",
     ]

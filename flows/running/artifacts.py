@@ -18,6 +18,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from structure.properties.energies import FORMATION_ENERGY
 from structure.properties.target import Targets
 from tasks.campaign.directory import Campaign
 from tasks.ledger.version import PRODUCT_VERSION
@@ -28,19 +29,26 @@ TABLE_ROWS = 40
 """Most rows of the candidate table (chosen): artifacts lie in Prefect's database."""
 
 
-COLUMNS = {
-    "rank": "rank",
-    "formula": "formula",
-    "status": "status",
-    "band_gap_eV": "gap (eV)",
-    "band_gap_sigma_eV": "+- (eV)",
-    "formation_energy_eV_per_atom": "formation energy (eV/atom)",
+FIRST_COLUMNS = {"rank": "rank", "formula": "formula", "status": "status"}
+LAST_COLUMNS = {
+    FORMATION_ENERGY.column: "formation energy (eV/atom)",
     "generator": "found by",
     "template_formula": "template",
     "emd": "distance to the template",
     "spacegroup": "space group",
 }
-"""Columns of ``report/candidates.csv`` that the table shows, with their heads."""
+"""Columns of ``report/candidates.csv`` that the table shows beside the targets', with heads."""
+
+
+def shown_columns(targets: Targets) -> dict[str, str]:
+    """Return the columns of ``report/candidates.csv`` that the table shows, with their heads."""
+    shown = dict(FIRST_COLUMNS)
+    for sought in (target.sought for target in targets.root):
+        unit = f" ({sought.unit})" if sought.unit else ""
+        shown[sought.column] = f"{sought.short}{unit}"
+        if sought.of_composition is None and sought is not FORMATION_ENERGY:
+            shown[sought.sigma_column] = f"+- {sought.short}{unit}"
+    return shown | LAST_COLUMNS
 
 
 class Progress:
@@ -83,7 +91,8 @@ def publish(campaign: Campaign, name: str, targets: Targets, results: Mapping[st
     page = campaign.root / results["write_report"].page.path
     create_markdown_artifact(funnel_markdown(contents), key="agd-funnel", description=name)
     with (page.parent / "candidates.csv").open(newline="") as handle:
-        rows = [{shown: row[c] for c, shown in COLUMNS.items()} for row in csv.DictReader(handle)]
+        columns = shown_columns(targets)
+        rows = [{head: row[c] for c, head in columns.items()} for row in csv.DictReader(handle)]
     create_table_artifact(
         rows[:TABLE_ROWS], key="agd-candidates", description=f"the best of {len(rows)} candidates"
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic import Field
+
 from structure.errors import ConfigError
 from structure.records import Settings
 
@@ -46,6 +48,19 @@ class StructureSource(Settings):
     """The licence that the model cards name."""
 
 
+def _tables() -> dict[str, TableSource]:
+    """Tables of further properties in the layout that is the default."""
+    return {
+        "bulk_modulus": TableSource(
+            path="mp_logK.csv.gz",
+            value="log10_K_VRH",
+            unit="log10(GPa)",
+            title="Materials Project through Matbench log_kvrh: bulk moduli",
+            licence="CC BY 4.0",
+        )
+    }
+
+
 class DataMapping(Settings):
     """Where a data folder keeps what the models learn from."""
 
@@ -76,9 +91,12 @@ class DataMapping(Settings):
     )
     """Crystal structures with formation energies."""
 
+    properties: dict[str, TableSource] = Field(default_factory=_tables)
+    """Tables of other properties by name, for ``agd train --only NAME``."""
+
     def text(self) -> str:
         """Return it as JSON that does not change with settings that are left at nothing."""
-        written = json.loads(self.model_dump_json())
+        written = json.loads(self.model_dump_json(exclude={"properties"}))
         for source in filter(None, written.values()):
             if source.get("unit", "") is None:
                 del source["unit"]

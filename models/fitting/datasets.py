@@ -28,6 +28,7 @@ from models.fitting.data_mapping import (
 from structure.composition import N_ELEMENTS, first_of_each, keys_of, parse_formulas
 from structure.errors import ConfigError, DataError
 from structure.files import sha256_of
+from structure.properties.quantity import Property
 from structure.sources.quantities import BAND_GAP, FORMATION_ENERGY, Quantity, ValueColumn
 from structure.sources.table_schema import TableRows, TableSchema, read_by_schema
 
@@ -169,6 +170,29 @@ def load_training_data(folder: Path, mapping: DataMapping | None = None) -> Trai
         rejected=read.rejected,
         sources=read.sources,
     )
+
+
+def labelled_by(
+    folder: Path, mapping: DataMapping, sought: Property
+) -> tuple[Labelled, DataSource]:
+    """Read the table of one property: the median of each composition, and where it comes from.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the mapping names no such table, or it cannot be read.
+    """
+    if sought.name not in mapping.properties:
+        named = ", ".join(sorted(mapping.properties)) or "none"
+        raise ConfigError(
+            f"the data folder names no table of the {sought.words}; it names {named}",
+            where=folder / MAPPING_FILE,
+            fix=f"Add it under 'properties': {{'{sought.name}': {{'path': ..., 'value': ...}}}}.",
+        )
+    read = _Reading(folder)
+    name = f"properties.{sought.name}"
+    labels = read.labelled(name, mapping.properties[sought.name], sought.quantity, "median")
+    return labels, read.sources[name]
 
 
 class _Reading:

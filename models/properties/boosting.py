@@ -111,6 +111,14 @@ class Calibration(NamedTuple):
         return np.maximum(above * np.interp(above, self.expected, self.factors), floor)
 
 
+def fit_mean(
+    inputs: np.ndarray, values: np.ndarray, config: BoostingConfig, seed: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Fit the mean alone, to judge it: return what predicts from descriptors ``(n, 256)``."""
+    booster = _load(_train(inputs, values, config, seed))
+    return lambda asked: _bounded(_predict(booster, asked, config), config)
+
+
 class BoostingModel(DescriptorModel):
     """A fitted model; see `fit` and `load`.
 

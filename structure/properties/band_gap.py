@@ -20,3 +20,8 @@ BAND_GAP = Property(
     model="oracle",
 )
 """PBE gaps of the shipped data; `tolerance` is the oracle's mean error (chosen)."""
+
+MESH_GAP, PATH_GAP = "band_gap_mesh_eV", "band_gap_path_eV"
+"""The gap on the uniform mesh and along the path of a band structure, whose smaller one counts."""
+
+DIRECT_GAP = "direct_band_gap_eV"

@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+
+from structure.sources.quantities import QUANTITIES, Quantity
 
 OfComposition = Callable[[np.ndarray], np.ndarray]
 """Reduced compositions ``counts (n, 103)`` to values (n,); NaN where there is none."""
@@ -70,6 +73,20 @@ class Property:
         object.__setattr__(self, "short", self.short or self.words)
         object.__setattr__(self, "result", self.result or self.column)
 
+    @cached_property
+    def quantity(self) -> Quantity:
+        """What the numbers of a table can be, for those who read them."""
+        if self.name in QUANTITIES:
+            return QUANTITIES[self.name]
+        return Quantity(
+            self.name,
+            self.unit,
+            words=self.words,
+            short=self.short,
+            positive=self.lowest == 0,
+            largest=self.highest if math.isfinite(self.highest) else None,
+        )
+
     @property
     def _suffix(self) -> str:
         """The unit as it stands in the names of columns."""
@@ -113,6 +130,10 @@ class Property:
     def number(self, value: float) -> str:
         """Return a value as people read it, without its unit."""
         return f"{value:.{self.decimals}f}"
+
+    def precisely(self, value: float) -> str:
+        """Return a difference or an error with one more decimal, and its unit."""
+        return f"{value:.{self.decimals + 1}f} {self.unit}".rstrip()
 
     def amount(self, value: float) -> str:
         """Return a value with its unit: ``"5.20 eV"``."""

@@ -33,6 +33,8 @@ class Target(Settings):
     ones below a maximum, the nearest to the centre between the two."""
     unit: str | None = None
     """Of a property of one's own, which this defines; empty where it has none."""
+    model: str | None = None
+    """Folder of weights that predict the property, made by `agd train`; None: the shipped ones."""
 
     @model_validator(mode="after")
     def _possible(self) -> Target:
@@ -59,7 +61,7 @@ class Target(Settings):
     @cached_property
     def sought(self) -> Property:
         """The property."""
-        return property_named(self.property)
+        return property_named(self.property, self.unit)
 
     @builtins.property
     def window(self) -> tuple[float, float]:
@@ -98,6 +100,34 @@ class Target(Settings):
             return -np.asarray(values, dtype=np.float64)
         return -np.abs(values - 0.5 * (self.window[0] + self.window[1]))
 
+    def probability(
+        self, values: np.ndarray, sigmas: np.ndarray, *, blurred: bool = False
+    ) -> np.ndarray:
+        """Return how probable it is that true values lie inside; 0 for NaN; shape of `values`.
+
+        Errors are taken as normal. A missing uncertainty counts as the property's tolerance, one of
+        zero as exact.
+
+        Parameters
+        ----------
+        values, sigmas : ndarray of float, shape (n,)
+        blurred : bool
+            Add the tolerance to every uncertainty, so that the probability rises towards the
+            window from afar.
+        """
+        from scipy.special import ndtr
+
+        tolerance = self.sought.tolerance
+        spread = np.where(np.isnan(sigmas), tolerance, sigmas)
+        if blurred:
+            spread = np.hypot(spread, tolerance)
+        exact = spread <= 0
+        width = np.where(exact, 1.0, spread)
+        low, high = self.window
+        inside = ndtr((high - values) / width) - ndtr((low - values) / width)
+        inside = np.where(exact, self.contains(values), inside)
+        return np.where(np.isnan(values), 0.0, np.clip(inside, 0.0, 1.0))
+
     def words(self) -> str:
         """Say which values are wanted: ``"5 eV and wider"``."""
         sought = self.sought
@@ -117,11 +147,40 @@ class Targets(RootModel[tuple[Target, ...]]):
 
     model_config = ConfigDict(frozen=True)
 
-    root: tuple[Target, ...] = Field(
-        default=(Target(property=DEFAULT, minimum=5.0),), min_length=1, max_length=1
-    )
+    root: tuple[Target, ...] = Field(default=(Target(property=DEFAULT, minimum=5.0),), min_length=1)
+
+    @model_validator(mode="after")
+    def _together(self) -> Targets:
+        """Refuse what cannot hold together, or has no probability of holding."""
+        seen: dict[str, Target] = {}
+        for target in self.root:
+            before = seen.setdefault(target.property, target)
+            if before is not target:
+                low = max(before.window[0], target.window[0])
+                high = min(before.window[1], target.window[1])
+                why = (
+                    f"their windows exclude each other ({before.words()}; {target.words()})"
+                    if low > high
+                    else "give one window with 'minimum' and 'maximum'"
+                )
+                raise ValueError(f"{target.property} is sought twice: {why}")
+            if len(self.root) > 1 and not target.has_window:
+                raise ValueError(
+                    f"of several targets each needs a 'minimum' or a 'maximum'; "
+                    f"{target.property} has none"
+                )
+        return self
 
     @builtins.property
     def first(self) -> Target:
         """What is searched, labelled and calculated."""
         return self.root[0]
+
+    @builtins.property
+    def further(self) -> tuple[Target, ...]:
+        """What the composition decides or a model predicts."""
+        return self.root[1:]
+
+
+DEFAULT_TARGETS = Targets()
+"""What a campaign is after that names nothing."""

@@ -31,8 +31,8 @@ class LabelledRows:
         Reduced.
     cell_max, cell_atoms : ndarray of int, shape (n,)
         Most atoms of one element, and all atoms, in the formula as written.
-    band_gap : ndarray of float64, shape (n,)
-        eV; NaN where unknown.
+    value : ndarray of float64, shape (n,)
+        Of the property that is sought, in its unit; NaN where unknown.
     formation_energy : ndarray of float64, shape (n,)
         eV/atom; NaN where unknown.
     source : ndarray of int, shape (n,)
@@ -44,7 +44,7 @@ class LabelledRows:
     counts: np.ndarray
     cell_max: np.ndarray
     cell_atoms: np.ndarray
-    band_gap: np.ndarray
+    value: np.ndarray
     formation_energy: np.ndarray
     source: np.ndarray
     record: np.ndarray
@@ -112,7 +112,7 @@ class MedianGapPerFormula(Settings):
     def judge(self, rows: LabelledRows) -> Judged:
         """Decide which rows stay."""
         keys = keys_of(rows.counts)
-        gap = np.where(np.isnan(rows.band_gap), np.inf, rows.band_gap)
+        gap = np.where(np.isnan(rows.value), np.inf, rows.value)
         order = np.lexsort((np.arange(len(rows)), gap, keys))
         starts, group = _groups(keys[order])
         finite = np.bincount(group, np.isfinite(gap[order]), minlength=len(starts)).astype(np.intp)
@@ -124,7 +124,7 @@ class MedianGapPerFormula(Settings):
             kept = chosen[i]
             return (
                 f"record {rows.record[kept]} of the same formula is kept: "
-                f"its gap, {rows.band_gap[kept]:.3f} eV, is the median"
+                f"its gap, {rows.value[kept]:.3f} eV, is the median"
             )
 
         return Judged(chosen == np.arange(len(rows)), sentence)
@@ -259,7 +259,7 @@ class GapRange(Settings):
         """Decide which rows stay."""
         low = -np.inf if self.above_eV is None else self.above_eV
         high = np.inf if self.maximum_eV is None else self.maximum_eV
-        gap = rows.band_gap
+        gap = rows.value
 
         def sentence(i: int) -> str:
             return f"its gap, {gap[i]:.3f} eV, is not above {low:g} and up to {high:g} eV"

@@ -116,6 +116,8 @@ def quantity(name: str, unit: str = "") -> Quantity:
 class UnitMap(Settings):
     """Units of a table's numbers."""
 
+    value: str | None = None
+    """Unit of the property that is sought, where its column is the ``value``; None: its own."""
     band_gap: str = "eV"
     """eV, meV, kJ/mol, kcal/mol, Ry, Hartree or cm-1."""
     formation_energy: str = "eV/atom"

@@ -17,11 +17,13 @@ from dft_inputs.engines import is_dft
 from dft_inputs.job.status import State
 from structure.composition import keys_of, parse_formulas
 from structure.errors import CampaignError
+from structure.properties.energies import FORMATION_ENERGY
+from structure.properties.quantity import Property
 from structure.rules.dataset_rules import LabelledRows
 from tasks.ledger.ledger import Label, Ledger, Origin
 from tasks.ledger.reading import read_ledger
 
-GAP, ENERGY = "band_gap_eV", "formation_energy_eV_per_atom"
+ENERGY = FORMATION_ENERGY.column
 
 
 class Earlier(NamedTuple):
@@ -44,7 +46,7 @@ class Earlier(NamedTuple):
     proposed: np.ndarray
 
 
-def earlier_campaigns(root: Path, names: Sequence[str]) -> Earlier:
+def earlier_campaigns(root: Path, names: Sequence[str], sought: Property) -> Earlier:
     """Read what earlier campaigns brought back.
 
     Parameters
@@ -54,6 +56,8 @@ def earlier_campaigns(root: Path, names: Sequence[str]) -> Earlier:
     names : sequence of str
         Directories relative to `root`, oldest first. Of a compound labelled in several, the last
         label counts.
+    sought : Property
+        Of which the labels are.
 
     Raises
     ------
@@ -70,7 +74,9 @@ def earlier_campaigns(root: Path, names: Sequence[str]) -> Earlier:
                 where=root / name,
                 fix="Restore the directory, or correct 'ingest.earlier'.",
             )
-        asked, found_gaps, found_energies = read_ledger(root / name, _brought_back)
+        asked, found_gaps, found_energies = read_ledger(
+            root / name, lambda ledger: _brought_back(ledger, sought)
+        )
         proposed |= asked
         gaps |= found_gaps
         energies |= found_energies
@@ -112,11 +118,13 @@ def finished_references(root: Path) -> dict[str, Path]:
     return found
 
 
-def _brought_back(ledger: Ledger) -> tuple[set[str], dict[str, Label], dict[str, Label]]:
-    """Return the compounds a campaign gave jobs, and their gaps and formation energies."""
+def _brought_back(
+    ledger: Ledger, sought: Property
+) -> tuple[set[str], dict[str, Label], dict[str, Label]]:
+    """Return the compounds a campaign gave jobs, and their labels and formation energies."""
     jobs = [job for job in ledger.jobs() if not job["folder"].startswith("references")]
     asked = {job["formula"] for job in jobs}
-    return asked, _calculated(ledger, GAP, asked), _calculated(ledger, ENERGY, asked)
+    return asked, _calculated(ledger, sought.column, asked), _calculated(ledger, ENERGY, asked)
 
 
 def _calculated(ledger: Ledger, property: str, asked: set[str]) -> dict[str, Label]:
@@ -141,7 +149,7 @@ def _collected(gaps: dict[str, Label], energies: dict[str, Label], proposed: set
         counts=counts,
         cell_max=counts.max(axis=1, initial=0).astype(np.intp),
         cell_atoms=counts.sum(axis=1, dtype=np.intp),
-        band_gap=np.array([gaps[f].value for f in formulas], dtype=np.float64),
+        value=np.array([gaps[f].value for f in formulas], dtype=np.float64),
         formation_energy=np.array(energy, dtype=np.float64),
         source=np.array(
             [kinds.index((gaps[f].source, gaps[f].origin)) for f in formulas], dtype=np.intp

@@ -25,6 +25,7 @@ from dft_inputs.job.status import Observation, State, may_become, observe
 from dft_inputs.job.ticket import Ticket, read_ticket
 from dft_inputs.job.untrusted import shown, why
 from structure.errors import CampaignError, Rejection
+from structure.properties.registry import measured
 from structure.records import Settings
 from tasks.campaign.job_lock import jobs_to_itself
 from tasks.campaign.leftovers import clear_collected
@@ -165,7 +166,7 @@ def _collect(
 
 
 def _count_labels(ledger: Ledger) -> int:
-    names = ("band_gap_eV", FORMATION_ENERGY, HULL_DISTANCE)
+    names = dict.fromkeys((*measured(), FORMATION_ENERGY, HULL_DISTANCE))
     labels = (label for name in names for label in ledger.labels(name))
     return sum(is_dft(label.origin) for label in labels)
 

@@ -15,6 +15,7 @@ from dft_inputs.engines import is_dft
 from dft_inputs.job.status import State
 from dft_inputs.job.ticket import Ticket, read_ticket
 from structure.errors import CampaignError, Rejection
+from structure.properties.registry import measured
 from tasks.dft_jobs.formation_energies import FORMATION_ENERGY, HULL_DISTANCE
 from tasks.dft_jobs.results import Result, read_result_file
 from tasks.ledger.database_errors import AGAIN
@@ -125,7 +126,7 @@ def _against_labels(
 def _labels_by_question(ledger: Ledger) -> dict[tuple[str, ...], tuple[float, str]]:
     return {
         _question(label): (label.value, label.quality)
-        for name in ("band_gap_eV", *LATER)
+        for name in dict.fromkeys((*measured(), *LATER))
         for label in ledger.labels(name)
         if is_dft(label.origin)
     }

@@ -20,6 +20,8 @@ from dft_inputs.properties.corrections import hull_distance
 from dft_inputs.references.reference_phases import formation_energy
 from structure.errors import Rejection
 from structure.files import write_text
+from structure.properties.band_gap import BAND_GAP
+from structure.properties.registry import measured
 from structure.records import Record
 from tasks.ledger.ledger import Label, Origin
 
@@ -120,18 +122,19 @@ class Result(Record):
         if other.state is not State.INGESTED:
             return ""
         words = []
-        for name, unit in (("band_gap_eV", "eV"), ("energy_eV", "eV")):
+        for name, unit in ((BAND_GAP.column, "eV"), ("energy_eV", "eV")):
             own, its = self.properties.get(name), other.properties.get(name)
             if own is not None and its is not None and abs(own - its) > SAME_WITHIN:
                 words.append(f"{name.rpartition('_')[0]} {its:.3f}, not {own:.3f} {unit}")
         return " and ".join(words)
 
-    def with_gap_label(self) -> Result:
-        """Return the result with its gap as a label, if it is a candidate's and has one."""
-        if self.role != "candidate" or "band_gap_eV" not in self.properties:
+    def with_labels(self) -> Result:
+        """Return the result with a label for each property of a candidate that it measured."""
+        if self.role != "candidate":
             return self
-        label = self._label("band_gap_eV", self.properties["band_gap_eV"])
-        return self.model_copy(update={"labels": (*self.labels, label)})
+        found = [name for name in measured() if name in self.properties]
+        labels = [self._label(name, self.properties[name]) for name in found]
+        return self.model_copy(update={"labels": (*self.labels, *labels)})
 
     def with_formation_energy(self, element_energies: Mapping[str, float]) -> Result | None:
         """Return the result with its formation energy (paper Eq. 4); None while it must wait.
@@ -241,7 +244,7 @@ def result_of(folder: Path, ticket: Ticket, engine: DftEngine) -> Result:
         potentials=dict(found.potentials),
         remarks=found.remarks,
         pictures=dict(found.pictures),
-    ).with_gap_label()
+    ).with_labels()
 
 
 def state_after(judgement: Judgement) -> State:

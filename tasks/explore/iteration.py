@@ -7,14 +7,13 @@ way of proposing, how many candidates decoded, were valid, new and chosen.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from models.search.latent_pool import SOURCES, Pool, propose
 from structure.composition import keys_of, reduce
-from structure.properties.target import Target
 from structure.records import Record
+from tasks.campaign.combined import Combined
 from tasks.explore.state import Rows, SearchState, Setting, Status
 from tasks.oracles.answer import Answer, Asked
 
@@ -133,8 +132,8 @@ def ask(setting: Setting, state: SearchState, rows: Rows, number: int) -> None:
     if pending.any():
         known = _known_of(setting, state, rows.where(pending), number)
         answer = setting.oracle.label(rows.counts[pending], known)
-        _write(rows, np.flatnonzero(pending), answer, setting.targets.first)
-    _fill_merged(rows, state, setting.targets.first)
+        _write(rows, np.flatnonzero(pending), answer, setting.combined)
+    _fill_merged(rows, state, setting.combined)
 
 
 def _known_of(setting: Setting, state: SearchState, rows: Rows, number: int) -> Asked | None:
@@ -142,8 +141,11 @@ def _known_of(setting: Setting, state: SearchState, rows: Rows, number: int) -> 
     if not setting.oracle.later:
         return None
     mean, sigma = state.search.predict(state.see(rows.latents, rows.counts))
-    quantity: Literal["gap", "utility"] = "gap" if setting.targets.first.way == "up" else "utility"
-    return Asked(number, quantity, mean, sigma, tuple(SOURCES[i] for i in rows.sources))
+    first, ways = setting.targets.first, tuple(SOURCES[i] for i in rows.sources)
+    if setting.targets.further:
+        return Asked(number, "probability", mean, sigma, ways, "")
+    quantity = first.sought.short if first.way == "up" else "utility"
+    return Asked(number, quantity, mean, sigma, ways, first.sought.unit)
 
 
 def arrivals(setting: Setting, state: SearchState) -> Rows | None:
@@ -151,7 +153,7 @@ def arrivals(setting: Setting, state: SearchState) -> Rows | None:
     rows = state.in_flight()
     if rows is None:
         return None
-    _write(rows, np.arange(len(rows)), setting.oracle.label(rows.counts), setting.targets.first)
+    _write(rows, np.arange(len(rows)), setting.oracle.label(rows.counts), setting.combined)
     ready = np.array([status != "pending" for status in rows.statuses], dtype=bool)
     return rows.where(ready) if ready.any() else None
 
@@ -161,33 +163,35 @@ def _blank_rows(
 ) -> Rows:
     """Make the rows of suggestions; those to be asked for are pending."""
     statuses = decoded.statuses()
-    gaps, sigmas, utilities = np.full((3, len(within)), np.nan)
+    values, sigmas, utilities = np.full((3, len(within)), np.nan)
     own: list[Status] = [statuses[i] for i in within]
     reasons = [""] * len(within)
-    return Rows(sources, own, reasons, latents, decoded.counts[within], gaps, sigmas, utilities)
+    return Rows(sources, own, reasons, latents, decoded.counts[within], values, sigmas, utilities)
 
 
-def _write(rows: Rows, where: np.ndarray, answer: Answer, target: Target) -> None:
+def _write(rows: Rows, where: np.ndarray, answer: Answer, combined: Combined) -> None:
     """Write an oracle's answer into the rows it was asked for."""
-    rows.gaps[where], rows.sigmas[where] = answer.values, answer.sigmas
-    rows.utilities[where] = target.utility(answer.values)
+    rows.values[where], rows.sigmas[where] = answer.values, answer.sigmas
+    rows.utilities[where] = combined.utility(answer.values, answer.sigmas, rows.counts[where])
     for i, known, refusal in zip(where, answer.known, answer.refusals, strict=True):
         rows.statuses[i] = "labelled" if known else ("refused" if refusal else "pending")
         rows.reasons[i] = f"{refusal.code}: {refusal.sentence}" if refusal and not known else ""
 
 
-def _fill_merged(rows: Rows, state: SearchState, target: Target) -> None:
+def _fill_merged(rows: Rows, state: SearchState, combined: Combined) -> None:
     """Give a suggestion that decodes to a labelled composition that composition's label."""
-    known = dict(state.gap_of)
+    known = dict(state.value_of)
     for key, status, gap, sigma in zip(
-        keys_of(rows.counts).tolist(), rows.statuses, rows.gaps, rows.sigmas, strict=True
+        keys_of(rows.counts).tolist(), rows.statuses, rows.values, rows.sigmas, strict=True
     ):
         if status == "labelled":
             known[key] = (gap, sigma)
     for i, key in enumerate(keys_of(rows.counts).tolist()):
         if rows.statuses[i] == "merged" and key in known:
-            rows.gaps[i], rows.sigmas[i] = known[key]
-            rows.utilities[i] = target.utility(rows.gaps[i : i + 1])[0]
+            rows.values[i], rows.sigmas[i] = known[key]
+            one = slice(i, i + 1)
+            worth = combined.utility(rows.values[one], rows.sigmas[one], rows.counts[one])
+            rows.utilities[i] = worth[0]
 
 
 def _tallies(

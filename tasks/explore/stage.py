@@ -23,7 +23,9 @@ import numpy as np
 
 from structure.composition import formulas_of
 from structure.errors import ConfigError
+from structure.properties.quantity import Property
 from structure.properties.target import Targets
+from tasks.campaign.combined import Combined
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, write_table
 from tasks.campaign.outputs import Explored, Ingested, Trained
@@ -33,7 +35,7 @@ from tasks.explore.iteration import Tally, arrivals, ask, choose
 from tasks.explore.state import STAGE, LatentSpace, Rows, SearchState, Setting
 from tasks.explore.summary import Iteration, write_summary
 from tasks.ledger.ledger import Label
-from tasks.oracles.answer import PROPERTY, Oracle
+from tasks.oracles.answer import Oracle
 from tasks.oracles.oracle import oracle_for
 
 __all__ = ["ExploreConfig", "Progress", "explore"]
@@ -51,8 +53,9 @@ class Progress:
     Attributes
     ----------
     iteration, calls, budget, in_flight : int
-    best_gap_eV : float
-        Gap of the best label the search found so far; NaN before the first.
+    best : float
+        Value of the best label the search found so far; NaN before the first.
+    sought : Property
     seconds : float
         Spent on the iteration.
     """
@@ -61,14 +64,15 @@ class Progress:
     calls: int
     budget: int
     in_flight: int
-    best_gap_eV: float
+    best: float
+    sought: Property
     seconds: float
 
     def __str__(self) -> str:
         """Say it in words."""
         out = f", {self.in_flight} of them in flight" if self.in_flight else ""
-        known = isfinite(self.best_gap_eV)
-        best = f"best gap {self.best_gap_eV:.2f} eV" if known else "no gap yet"
+        known, word = isfinite(self.best), self.sought.short
+        best = f"best {word} {self.sought.amount(self.best)}" if known else f"no {word} yet"
         return f"{self.calls} of {self.budget} labels asked for{out}, {best}"
 
 
@@ -101,7 +105,7 @@ def explore(
     campaign : Campaign
     config : ExploreConfig
     targets : Targets
-        The utility of the first is what the search maximises.
+        What the search maximises: the utility of the only one, or the probability that all hold.
     ingested, trained
         Initial labels, and the weights by name: ``autoencoder`` and the oracle's.
     oracle : Oracle, optional
@@ -120,8 +124,9 @@ def explore(
         campaign,
         config,
         targets,
+        Combined.load(campaign.root, targets, trained.models),
         space or _autoencoder(campaign, trained),
-        oracle or oracle_for(campaign, config.oracle, trained.models),
+        oracle or oracle_for(campaign, config.oracle, trained.models, targets.first.sought),
     )
     state = SearchState.start(setting, ingested.initial)
     n_initial = len(state.values)
@@ -214,7 +219,7 @@ def _iterate(setting: Setting, state: SearchState, done: Sequence[Iteration]) ->
     if setting.oracle.later:
         build = partial(_choose_for_good, setting, state, done)
         plan = campaign.once(STAGE, _asked_part(number), Iteration, build)
-        rows = Rows.read(campaign, plan.table, setting.space.box.shape[1])
+        rows = setting.read(plan.table)
         n_arrived, tallies = plan.arrived, plan.tallies
     else:
         rows, n_arrived, tallies = _choose(setting, state, done)
@@ -226,7 +231,7 @@ def _iterate(setting: Setting, state: SearchState, done: Sequence[Iteration]) ->
     rows = Rows.joined([arrived, asked])
     campaign.ledger.add_labels(_labels(rows, setting.oracle, number))
     return Iteration(
-        table=_written(campaign, rows, number, _part(number)),
+        table=_written(setting, rows, number, _part(number)),
         arrived=n_arrived,
         tallies=tallies,
         seconds=time.monotonic() - began,
@@ -254,14 +259,17 @@ def _choose_for_good(setting: Setting, state: SearchState, done: Sequence[Iterat
     began = time.monotonic()
     number = len(done) + 1
     rows, n_arrived, tallies = _choose(setting, state, done)
-    table = _written(setting.campaign, rows, number, _asked_part(number))
+    table = _written(setting, rows, number, _asked_part(number))
     seconds = time.monotonic() - began
     return Iteration(table=table, arrived=n_arrived, tallies=tallies, seconds=seconds)
 
 
-def _written(campaign: Campaign, rows: Rows, number: int, name: str) -> Handle:
+def _written(setting: Setting, rows: Rows, number: int, name: str) -> Handle:
+    campaign, sought = setting.campaign, setting.targets.first.sought
     path = campaign.folder(STAGE) / f"{name}.parquet"
-    return write_table(campaign.root, path, rows.columns(number), "visited", counts=rows.counts)
+    return write_table(
+        campaign.root, path, rows.columns(number, sought), "visited", counts=rows.counts
+    )
 
 
 def _split(rows: Rows, arrived: int) -> tuple[Rows, Rows]:
@@ -272,7 +280,7 @@ def _split(rows: Rows, arrived: int) -> tuple[Rows, Rows]:
 
 def _take(setting: Setting, state: SearchState, output: Iteration) -> None:
     """Take an iteration's rows in as it did: first what arrived, then what it suggested."""
-    rows = Rows.read(setting.campaign, output.table, setting.space.box.shape[1])
+    rows = setting.read(output.table)
     arrived, asked = _split(rows, output.arrived)
     if output.arrived:
         state.take(arrived)
@@ -284,8 +292,8 @@ def _labels(rows: Rows, oracle: Oracle, iteration: int) -> list[Label]:
     return [
         Label(
             formula=formulas[i],
-            property=PROPERTY,
-            value=float(rows.gaps[i]),
+            property=oracle.property,
+            value=float(rows.values[i]),
             sigma=float(rows.sigmas[i]) if np.isfinite(rows.sigmas[i]) else None,
             origin=oracle.origin,
             source=oracle.source,
@@ -308,7 +316,8 @@ def _tell(
         calls=state.calls,
         budget=setting.config.budget,
         in_flight=len(state.waiting),
-        best_gap_eV=state.best[1],
+        best=state.best[1],
+        sought=setting.targets.first.sought,
         seconds=output.seconds,
     )
     logger.info("explore: iteration %d, %s", now.iteration, now)

@@ -18,16 +18,17 @@ from models.search.latent_search import LatentSearch
 from models.search.surrogate_inputs import StandardDescriptors
 from structure.composition import N_ELEMENTS, formulas_of, keys_of
 from structure.errors import DataError
+from structure.properties.quantity import Property
 from structure.properties.target import Targets
+from tasks.campaign.combined import Combined
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, read_table
 from tasks.explore.config import ExploreConfig
-from tasks.oracles.answer import PROPERTY, Oracle
+from tasks.oracles.answer import Oracle
 
 logger = logging.getLogger(__name__)
 
 STAGE = "explore"
-SIGMA = "band_gap_sigma_eV"
 
 Status = Literal["labelled", "merged", "undecodable", "invalid", "pending", "refused"]
 
@@ -63,8 +64,14 @@ class Setting:
     campaign: Campaign
     config: ExploreConfig
     targets: Targets
+    combined: Combined
     space: LatentSpace
     oracle: Oracle
+
+    def read(self, table: Handle) -> Rows:
+        """Read what an iteration wrote."""
+        dimensions = self.space.box.shape[1]
+        return Rows.read(self.campaign, table, dimensions, self.targets.first.sought)
 
 
 @dataclass
@@ -81,7 +88,7 @@ class Rows:
     latents : ndarray of float32, shape (n, d)
         As proposed, or of the composition, by ``surrogate_inputs``.
     counts : ndarray of int16, shape (n, 103)
-    gaps, sigmas, utilities : ndarray of float64, shape (n,)
+    values, sigmas, utilities : ndarray of float64, shape (n,)
         NaN where there is no label.
     """
 
@@ -90,14 +97,14 @@ class Rows:
     reasons: list[str]
     latents: np.ndarray
     counts: np.ndarray
-    gaps: np.ndarray
+    values: np.ndarray
     sigmas: np.ndarray
     utilities: np.ndarray
 
     def __len__(self) -> int:
         return len(self.statuses)
 
-    def columns(self, iteration: int) -> dict[str, object]:
+    def columns(self, iteration: int, sought: Property) -> dict[str, object]:
         """Return the columns of the visited table, without the counts."""
         import pyarrow as pa
 
@@ -107,15 +114,15 @@ class Rows:
             "source": pa.array([SOURCES[i] for i in self.sources], pa.string()),
             "formula": pa.array(formulas_of(self.counts), pa.string()),
             "status": pa.array(self.statuses, pa.string()),
-            PROPERTY: self.gaps,
-            SIGMA: self.sigmas,
+            sought.column: self.values,
+            sought.sigma_column: self.sigmas,
             "utility": self.utilities,
             "reason": pa.array(self.reasons, pa.string()),
             "latent": pa.FixedSizeListArray.from_arrays(flat, self.latents.shape[1]),
         }
 
     @classmethod
-    def read(cls, campaign: Campaign, table: Handle, dimensions: int) -> Rows:
+    def read(cls, campaign: Campaign, table: Handle, dimensions: int, sought: Property) -> Rows:
         """Read what an iteration wrote."""
         columns, counts = read_table(campaign.root, table)
         if counts is None:
@@ -128,8 +135,8 @@ class Rows:
             columns["reason"].tolist() if "reason" in columns else [""] * len(counts),
             latents.reshape(len(counts), dimensions),
             counts,
-            columns[PROPERTY],
-            columns[SIGMA],
+            columns[sought.column],
+            columns[sought.sigma_column],
             columns["utility"],
         )
 
@@ -150,7 +157,7 @@ class Rows:
             [r for p in parts for r in p.reasons],
             *(
                 np.concatenate([getattr(p, name) for p in parts])
-                for name in ("latents", "counts", "gaps", "sigmas", "utilities")
+                for name in ("latents", "counts", "values", "sigmas", "utilities")
             ),
         )
 
@@ -162,7 +169,7 @@ class Rows:
             [r for r, kept in zip(self.reasons, keep.tolist(), strict=True) if kept],
             *(
                 getattr(self, name)[keep]
-                for name in ("latents", "counts", "gaps", "sigmas", "utilities")
+                for name in ("latents", "counts", "values", "sigmas", "utilities")
             ),
         )
 
@@ -175,14 +182,14 @@ class SearchState:
     search : LatentSearch
     latents, values : ndarray, shapes (n, d) and (n,)
         Labelled points, from which candidates are proposed.
-    gap_of : dict of int to (float, float)
-        Gap and uncertainty of every labelled composition, by key.
+    value_of : dict of int to (float, float)
+        Value and uncertainty of every labelled composition, by key.
     waiting : dict of int to (Rows, ndarray)
         Suggestions in flight, by key: one row each, and what the surrogate sees of it.
     calls : int
         Oracle calls so far, answered or in flight.
     trace : list of (float, float)
-        Best utility and its gap after each answered call.
+        Best utility and its value after each answered call.
     dropped : int
         Initial compositions that the autoencoder cannot encode.
     """
@@ -195,7 +202,7 @@ class SearchState:
         self.search = LatentSearch(box, config.worth, config.backend, config.refit_every)
         self.latents = np.empty((0, space.box.shape[1]), dtype=np.float32)
         self.values = np.empty(0)
-        self.gap_of: dict[int, tuple[float, float]] = {}
+        self.value_of: dict[int, tuple[float, float]] = {}
         self.asked: set[int] = set()
         self.waiting: dict[int, tuple[Rows, np.ndarray]] = {}
         self.calls = 0
@@ -212,15 +219,16 @@ class SearchState:
         DataError
             If none of them can be encoded.
         """
-        config, space, target = setting.config, setting.space, setting.targets.first
+        config, space = setting.config, setting.space
         columns, counts = read_table(setting.campaign.root, initial)
-        gaps = columns.get(PROPERTY)
-        if counts is None or gaps is None:
+        column = setting.targets.first.sought.column
+        values = columns.get(column)
+        if counts is None or values is None:
             raise DataError(
-                f"the initial labels have no compositions or no {PROPERTY}", where=initial.path
+                f"the initial labels have no compositions or no {column}", where=initial.path
             )
-        labelled = np.isfinite(gaps)
-        counts, gaps = counts[labelled], gaps[labelled]
+        labelled = np.isfinite(values)
+        counts, values = counts[labelled], values[labelled]
         accepted = space.accepts(counts)
         if not accepted.any():
             raise DataError(
@@ -229,16 +237,18 @@ class SearchState:
                 fix="Give labelled compounds of the autoencoder's elements, at most 20 of each.",
             )
         rng = setting.campaign.generator(STAGE, "initial")
-        utilities = target.utility(gaps[accepted])
+        unknown = np.full(len(values), np.nan)
+        worth = setting.combined.utility(values, unknown, counts)
+        utilities = worth[accepted]
         chosen = np.flatnonzero(accepted)[_start_points(utilities, config.initial_at_most, rng)]
         state = cls(config, space, counts[chosen])
         state.dropped = int((~accepted).sum())
         keys = keys_of(counts).tolist()
         state.asked.update(keys)
-        state.gap_of.update(zip(keys, ((float(g), np.nan) for g in gaps), strict=True))
+        state.value_of.update(zip(keys, ((float(g), np.nan) for g in values), strict=True))
         latents = space.encode(counts[chosen]).astype(np.float32)
         inputs = state.see(latents, counts[chosen])
-        state._add(latents, inputs, target.utility(gaps[chosen]))
+        state._add(latents, inputs, worth[chosen])
         logger.info("explore: starts from %d labels", len(chosen))
         return state
 
@@ -281,8 +291,8 @@ class SearchState:
         status = rows.statuses[i]
         self.calls += first and status != "refused"
         if status == "labelled":
-            self.gap_of[key] = (float(rows.gaps[i]), float(rows.sigmas[i]))
-            self.best = max(self.best, (float(rows.utilities[i]), float(rows.gaps[i])))
+            self.value_of[key] = (float(rows.values[i]), float(rows.sigmas[i]))
+            self.best = max(self.best, (float(rows.utilities[i]), float(rows.values[i])))
             self.trace.append(self.best)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from models.search.latent_pool import SOURCES
 from structure.composition import keys_of
 from structure.files import write_json
+from structure.properties.target import Targets
 from structure.records import Record
 from tasks.campaign.handles import Handle, handle_for, write_table
 from tasks.campaign.outputs import Explored
@@ -47,17 +48,20 @@ def write_summary(
     A suggestion whose answer arrived later has one row, that of its answer.
     """
     campaign, config = setting.campaign, setting.config
-    parts = [Rows.read(campaign, output.table, setting.space.box.shape[1]) for output in done]
+    sought = setting.targets.first.sought
+    parts = [setting.read(output.table) for output in done]
     rows = Rows.joined(parts) if parts else Rows.none(setting.space.box.shape[1])
     number = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])
     statuses = np.array(rows.statuses, dtype=object)
     answered = np.isin(keys_of(rows.counts), keys_of(rows.counts[statuses != "pending"]))
     keep = ~((statuses == "pending") & answered)
     rows, number, statuses = rows.where(keep), number[keep], statuses[keep]
-    columns = rows.columns(0) | {"iteration": number}
+    columns = rows.columns(0, sought) | {"iteration": number}
     path = campaign.folder(STAGE) / "visited.parquet"
     visited = write_table(campaign.root, path, columns, "visited", counts=rows.counts)
-    gaps = rows.gaps[statuses == "labelled"]
+    labelled = statuses == "labelled"
+    values, counts = rows.values[labelled], rows.counts[labelled]
+    inside = setting.combined.hold(values, setting.combined.columns(counts))
     tallies = {
         source: sum((output.tallies[source] for output in done), Tally()) for source in SOURCES
     }
@@ -74,18 +78,26 @@ def write_summary(
         "initial": {"used": n_initial, "not_encodable": state.dropped},
         "iterations": len(done),
         "oracle_calls": state.calls,
-        "labels": len(gaps),
-        "in_window": int(setting.targets.first.contains(gaps).sum()),
+        "labels": len(values),
+        "in_window": int(inside.sum()),
         "statuses": {s: int((statuses == s).sum()) for s in sorted(set(rows.statuses))},
-        "best_gap_eV": state.best[1] if len(gaps) else None,
-        "trace_best_gap_eV": [gap for _, gap in state.trace],
-        "trace_best_utility_eV": [utility for utility, _ in state.trace],
+        f"best_{sought.short_column}": state.best[1] if len(values) else None,
+        f"trace_best_{sought.short_column}": [value for _, value in state.trace],
+        f"trace_best_{_utility(setting.targets)}": [utility for utility, _ in state.trace],
         "sources": {source: _fractions(tally) for source, tally in tallies.items()},
         "seconds_per_iteration": [output.seconds for output in done],
     }
     path = campaign.folder(STAGE) / "summary.json"
     write_json(path, summary)
     return Explored(visited=visited, summary=handle_for(campaign.root, path, 1, "search-summary"))
+
+
+def _utility(targets: Targets) -> str:
+    """Name what the search maximised, with its unit."""
+    if targets.further:
+        return "probability"
+    unit = targets.first.sought.unit.replace("/", "_per_")
+    return f"utility_{unit}" if unit else "utility"
 
 
 def _fractions(tally: Tally) -> dict[str, float | int | None]:

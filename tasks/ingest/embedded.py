@@ -14,9 +14,14 @@ from pydantic import Field
 
 from models.pretrained import shipped
 from structure.composition import N_ELEMENTS
-from structure.errors import DataError
+from structure.errors import ConfigError, DataError
+from structure.properties.band_gap import BAND_GAP
+from structure.properties.energies import FORMATION_ENERGY
+from structure.properties.quantity import Property
+from structure.properties.target import Target
 from structure.records import Settings
 from structure.rules.dataset_rules import LabelledRows
+from tasks.campaign.weights import weights_of
 from tasks.ingest.sources import ColumnMap, SourceConfig, SourceRows, read_rows
 from tasks.ledger.ledger import Origin
 
@@ -63,16 +68,33 @@ def dft_set() -> Path:
     return path
 
 
-def dft_set_rows(number: int = 0) -> SourceRows:
-    """Read the shipped DFT set as a source."""
-    columns = ColumnMap(
-        band_gap="band_gap_eV", formation_energy="formation_energy_eV_per_atom", id="material_id"
-    )
-    return read_rows(SourceConfig(path=str(dft_set()), columns=columns, roles=("labels",)), number)
+def dft_set_rows(sought: Property = BAND_GAP) -> SourceRows:
+    """Read the shipped DFT set as a source.
+
+    Raises
+    ------
+    ConfigError
+        If the set has no values of what is sought.
+    """
+    measured = (BAND_GAP, FORMATION_ENERGY)
+    if sought not in measured:
+        raise ConfigError(
+            f"the shipped DFT set has no {sought.words}, only "
+            + " and ".join(one.words for one in measured),
+            where="ingest.embedded.initial",
+            fix="Set 'ingest.embedded.initial: oracle', or name a source with the role 'labels'.",
+        )
+    columns = ColumnMap(id="material_id", **{one.name: one.column for one in measured})
+    source = SourceConfig(path=str(dft_set()), columns=columns, roles=("labels",))
+    return read_rows(source, 0, sought)
 
 
 def embedded_labels(
-    config: EmbeddedConfig, known: np.ndarray, prototypes: np.ndarray, seed: int
+    config: EmbeddedConfig,
+    known: np.ndarray,
+    prototypes: np.ndarray,
+    seed: int,
+    target: Target,
 ) -> tuple[LabelledRows, str, Origin]:
     """Label what a campaign without a source of labels starts from.
 
@@ -84,6 +106,8 @@ def embedded_labels(
     prototypes : ndarray of int16, shape (p, 103)
         Compositions of the template library.
     seed : int
+    target : Target
+        Its property is labelled.
 
     Returns
     -------
@@ -93,7 +117,7 @@ def embedded_labels(
     origin : {"ml", "dft-gpaw"}
     """
     if config.initial == "dft-set":
-        return dft_set_rows().rows, "gpaw_set", "dft-gpaw"
+        return dft_set_rows(target.sought).rows, "gpaw_set", "dft-gpaw"
     from models.compositions.generator import load_generator
     from models.compositions.starting_set import known_compositions
     from models.fitting.checkpoints import read_config
@@ -101,13 +125,13 @@ def embedded_labels(
 
     generator = load_generator(shipped(config.generator))
     counts = known_compositions(generator, config.draws, seed, known, prototypes)
-    folder = shipped(config.oracle)
+    folder = weights_of(target) if config.oracle == "oracle" else shipped(config.oracle)
     gaps = predict(load_property_model(folder), counts).mean if len(counts) else np.zeros(0)
     rows = LabelledRows(
         counts=counts.reshape(-1, N_ELEMENTS),
         cell_max=counts.max(axis=1, initial=0).astype(np.intp),
         cell_atoms=counts.sum(axis=1, dtype=np.intp),
-        band_gap=np.asarray(gaps, dtype=np.float64),
+        value=np.asarray(gaps, dtype=np.float64),
         formation_energy=np.full(len(counts), np.nan),
         source=np.zeros(len(counts), dtype=np.intp),
         record=np.arange(1, len(counts) + 1),

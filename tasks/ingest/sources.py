@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from structure.errors import Rejection
+from structure.errors import ConfigError, Rejection
 from structure.files import sha256_of
+from structure.properties.band_gap import BAND_GAP
+from structure.properties.quantity import Property
 from structure.records import Settings
 from structure.rules.dataset_rules import LabelledRows
-from structure.sources.quantities import BAND_GAP, QUANTITIES, UnitMap, ValueColumn
+from structure.sources.quantities import QUANTITIES, UnitMap, ValueColumn
 from structure.sources.table_schema import TableSchema, read_by_schema
 from structure.sources.tables import Format, format_of, resolve_path
 
@@ -37,6 +39,8 @@ class ColumnMap(Settings):
 
     formula: str = "formula"
     """A CIF folder or an ASE database answers it from the structures."""
+    value: str | None = None
+    """Column of the property that the campaign seeks, whatever it is; its unit is 'units.value'."""
     band_gap: str | None = None
     """Column of band gaps; None where the source has none."""
     formation_energy: str | None = None
@@ -77,9 +81,11 @@ class SourceConfig(Settings):
 
     @model_validator(mode="after")
     def _labelled(self) -> SourceConfig:
-        if "labels" in self.roles and self.columns.band_gap is None:
+        named = self.columns.model_dump(exclude={"formula", "id"})
+        if "labels" in self.roles and not any(named.values()):
             raise ValueError(
-                f"source {self.name!r} has the role 'labels' but names no column for 'band_gap'"
+                f"source {self.name!r} has the role 'labels' but names no column of labels: "
+                f"'columns.value', or one of {', '.join(QUANTITIES)}"
             )
         return self
 
@@ -88,20 +94,48 @@ class SourceConfig(Settings):
         path = resolve_path(self.path)
         return path, format_of(path) if self.format == "auto" else self.format
 
-    def wanted(self) -> TableSchema:
-        """Return what is wanted of the source: its labels have a gap."""
-        values = [
-            ValueColumn(
-                quantity=what,
-                column=column,
-                unit=getattr(self.units, name),
-                setting=f"'columns.{name}'",
-                unit_setting=f"'units.{name}' of source {self.name!r}",
-                required="labels" in self.roles and what is BAND_GAP,
+    def wanted(self, sought: Property) -> TableSchema:
+        """Return what is wanted of the source: its labels have a value of what is sought.
+
+        Raises
+        ------
+        ConfigError
+            If labels are wanted of it and it names no column for them.
+        """
+        labels = "labels" in self.roles
+        columns = {name: getattr(self.columns, name) for name in QUANTITIES}
+        if self.columns.value is not None:
+            columns[sought.name] = self.columns.value
+        if labels and columns.get(sought.name) is None:
+            raise ConfigError(
+                f"source {self.name!r} has the role 'labels' but names no column of the "
+                f"{sought.words}",
+                where=f"columns of source {self.name!r}",
+                fix=f"Name the column as 'value' and its unit as 'units.value' ({sought.unit}).",
             )
-            for name, what in QUANTITIES.items()
-            if (column := getattr(self.columns, name)) is not None
-        ]
+        values = []
+        for name, column in columns.items():
+            if column is None:
+                continue
+            own = "value" if name == sought.name and self.columns.value is not None else name
+            what = sought.quantity if name == sought.name else QUANTITIES[name]
+            try:
+                values.append(
+                    ValueColumn(
+                        quantity=what,
+                        column=column,
+                        unit=getattr(self.units, own) or what.unit,
+                        setting=f"'columns.{own}'",
+                        unit_setting=f"'units.{own}' of source {self.name!r}",
+                        required=labels and name == sought.name,
+                    )
+                )
+            except ValueError as error:
+                raise ConfigError(
+                    str(error),
+                    where=f"'units.{own}' of source {self.name!r}",
+                    fix=f"Name a unit of the {what.noun}.",
+                ) from error
         return TableSchema(
             formula=self.columns.formula,
             id=self.columns.id,
@@ -151,7 +185,7 @@ class SourceRows:
     notes: tuple[str, ...]
 
 
-def read_rows(config: SourceConfig, number: int) -> SourceRows:
+def read_rows(config: SourceConfig, number: int, sought: Property = BAND_GAP) -> SourceRows:
     """Read one source.
 
     Parameters
@@ -159,6 +193,8 @@ def read_rows(config: SourceConfig, number: int) -> SourceRows:
     config : SourceConfig
     number : int
         Goes into the rows' `source`.
+    sought : Property
+        Of which the labels are.
 
     Raises
     ------
@@ -172,7 +208,7 @@ def read_rows(config: SourceConfig, number: int) -> SourceRows:
     crystals = "templates" in config.roles and format in ("cif-folder", "ase-db")
     found = read_by_schema(
         path,
-        config.wanted(),
+        config.wanted(sought),
         format=format,
         properties=config.properties,
         with_structures=crystals,
@@ -184,7 +220,7 @@ def read_rows(config: SourceConfig, number: int) -> SourceRows:
         counts=found.counts,
         cell_max=found.cell_max,
         cell_atoms=found.cell_atoms,
-        band_gap=found.values.get("band_gap", nothing),
+        value=found.values.get(sought.name, nothing),
         formation_energy=found.values.get("formation_energy", nothing),
         source=np.full(len(found), number, dtype=np.intp),
         record=found.record,

@@ -20,6 +20,9 @@ from models.pretrained import shipped
 from structure.composition import formulas_of, keys_of
 from structure.errors import ConfigError, DataError, Rejection
 from structure.files import replacing, write_json
+from structure.properties.energies import FORMATION_ENERGY
+from structure.properties.quantity import Property
+from structure.properties.target import DEFAULT_TARGETS, Target, Targets
 from structure.rules.dataset_rules import (
     LabelledRows,
     LowestEnergyPerFormula,
@@ -57,8 +60,10 @@ class _Pool(NamedTuple):
     gives="initial labels, known keys, templates",
     in_the_flow=True,
 )
-def ingest(campaign: Campaign, config: IngestConfig) -> Ingested:
-    """Take the data sources of a campaign in.
+def ingest(
+    campaign: Campaign, config: IngestConfig, targets: Targets = DEFAULT_TARGETS
+) -> Ingested:
+    """Take the data sources of a campaign in; the labels are of the first target's property.
 
     Returns
     -------
@@ -71,9 +76,10 @@ def ingest(campaign: Campaign, config: IngestConfig) -> Ingested:
     DataError
         If a source cannot be used, or there are fewer labelled compounds than asked for.
     """
+    sought = targets.first.sought
     sources = []
     for number, source in enumerate(config.sources):
-        sources.append(read_rows(source, number))
+        sources.append(read_rows(source, number, sought))
         logger.info("ingest: %s has %d records", source.name, sources[-1].records)
     refused = [r for s in sources for r in s.refused]
     library, bad_templates = _templates(config, sources)
@@ -85,17 +91,21 @@ def ingest(campaign: Campaign, config: IngestConfig) -> Ingested:
         if "known" in source.roles
     ]
     known = union([shipped_keys, *listed, keys_of(library.counts)])
-    pool = _labelled(config, sources, known, library, campaign.seed_of("ingest", "embedded"))
+    pool = _labelled(
+        config, sources, known, library, campaign.seed_of("ingest", "embedded"), targets.first
+    )
     pool, steps, dropped = _apply_rules(pool, config.rules)
     refused += dropped
-    chosen = _choose(pool.rows, config.initial, campaign.generator("ingest", "initial"), steps)
+    chosen = _choose(
+        pool.rows, sought, config.initial, campaign.generator("ingest", "initial"), steps
+    )
     initial = _Pool(pool.rows.take(chosen), pool.names, pool.origins)
-    earlier = earlier_campaigns(campaign.root, config.earlier)
+    earlier = earlier_campaigns(campaign.root, config.earlier, sought)
     initial, pool = _with_earlier(initial, earlier), _with_earlier(pool, earlier)
     known = union([known, keys_of(initial.rows.counts), earlier.proposed])
     folder = campaign.folder("ingest")
     manifest = {
-        "sources": _accounts(config, sources),
+        "sources": _accounts(config, sources, sought),
         "rules": steps,
         "labelled": len(pool.rows),
         "initial": {
@@ -116,14 +126,14 @@ def ingest(campaign: Campaign, config: IngestConfig) -> Ingested:
     }
     write_json(folder / "manifest.json", manifest)
     output = Ingested(
-        initial=_write_labels(campaign, "initial", initial),
+        initial=_write_labels(campaign, "initial", initial, sought),
         known=_write_keys(campaign, known),
         templates=_write_library(campaign, library),
         manifest=handle_for(campaign.root, folder / "manifest.json", 1, "manifest"),
-        labels=_write_labels(campaign, "labels", pool),
+        labels=_write_labels(campaign, "labels", pool, sought),
         rejects=_write_rejects(campaign, refused),
     )
-    _record(campaign, config, sources, initial)
+    _record(campaign, config, sources, initial, sought)
     return output
 
 
@@ -178,8 +188,9 @@ def _labelled(
     known: np.ndarray,
     library: TemplateLibrary,
     seed: int,
+    target: Target,
 ) -> _Pool:
-    """Return every compound with a gap, from the sources or the embedded data."""
+    """Return every compound with a label, from the sources or the embedded data."""
     parts = [
         read.rows
         for read, source in zip(sources, config.sources, strict=True)
@@ -187,11 +198,11 @@ def _labelled(
     ]
     if not parts:
         logger.info("ingest: no source has labels; initial labels: %s", config.embedded.initial)
-        rows, name, origin = embedded_labels(config.embedded, known, library.counts, seed)
-        return _Pool(rows.take(np.isfinite(rows.band_gap)), [name], [origin])
+        rows, name, origin = embedded_labels(config.embedded, known, library.counts, seed, target)
+        return _Pool(rows.take(np.isfinite(rows.value)), [name], [origin])
     rows = LabelledRows.concat(parts)
     names = [source.name for source in config.sources]
-    return _Pool(rows.take(np.isfinite(rows.band_gap)), names, ["table"] * len(names))
+    return _Pool(rows.take(np.isfinite(rows.value)), names, ["table"] * len(names))
 
 
 def _apply_rules(
@@ -234,16 +245,21 @@ def _by_source(names: Sequence[str], numbers: np.ndarray) -> dict[str, int]:
 
 def _choose(
     rows: LabelledRows,
+    sought: Property,
     config: InitialConfig,
     generator: np.random.Generator,
     steps: Sequence[dict[str, Any]],
 ) -> np.ndarray:
     """Return the rows to start from, rising."""
     below = np.inf if config.maximum_eV is None else config.maximum_eV
-    eligible = np.flatnonzero(rows.band_gap < below)
+    eligible = np.flatnonzero(rows.value < below)
     wanted = config.count if config.rule == "random" else 1
     if len(eligible) < wanted:
-        limit = "" if config.maximum_eV is None else f" with gaps below {config.maximum_eV:g} eV"
+        limit = (
+            ""
+            if config.maximum_eV is None
+            else f" with a {sought.short} below {config.maximum_eV:g} {sought.unit}"
+        )
         raise DataError(
             f"the campaign starts from {wanted} labelled compounds{limit}, the data have "
             f"{len(eligible)} after the rules"
@@ -269,7 +285,9 @@ def _with_earlier(pool: _Pool, earlier: Earlier) -> _Pool:
     )
 
 
-def _accounts(config: IngestConfig, sources: Sequence[SourceRows]) -> list[dict[str, Any]]:
+def _accounts(
+    config: IngestConfig, sources: Sequence[SourceRows], sought: Property
+) -> list[dict[str, Any]]:
     """Return what each source gave, for the manifest."""
     return [
         {
@@ -282,7 +300,7 @@ def _accounts(config: IngestConfig, sources: Sequence[SourceRows]) -> list[dict[
             "notes": list(read.notes),
             "formulas": len(read.rows),
             "distinct_formulas": len(np.unique(keys_of(read.rows.counts))),
-            "with_band_gap": int(np.isfinite(read.rows.band_gap).sum()),
+            f"with_{sought.name}": int(np.isfinite(read.rows.value).sum()),
             "with_formation_energy": int(np.isfinite(read.rows.formation_energy).sum()),
             "structures": len(read.structures),
             "rejected": dict(Counter(r.why.code for r in read.refused)),
@@ -291,12 +309,12 @@ def _accounts(config: IngestConfig, sources: Sequence[SourceRows]) -> list[dict[
     ]
 
 
-def _write_labels(campaign: Campaign, name: str, pool: _Pool) -> Handle:
+def _write_labels(campaign: Campaign, name: str, pool: _Pool, sought: Property) -> Handle:
     rows = pool.rows
     columns = {
         "formula": np.array(formulas_of(rows.counts), dtype=np.str_),
-        "band_gap_eV": rows.band_gap,
-        "formation_energy_eV_per_atom": rows.formation_energy,
+        sought.column: rows.value,
+        FORMATION_ENERGY.column: rows.formation_energy,
         "origin": np.array([pool.origins[s] for s in rows.source], dtype=np.str_),
         "source": np.array([pool.names[s] for s in rows.source], dtype=np.str_),
     }
@@ -330,7 +348,11 @@ def _write_rejects(campaign: Campaign, refused: Sequence[Refused]) -> Handle:
 
 
 def _record(
-    campaign: Campaign, config: IngestConfig, sources: Sequence[SourceRows], initial: _Pool
+    campaign: Campaign,
+    config: IngestConfig,
+    sources: Sequence[SourceRows],
+    initial: _Pool,
+    sought: Property,
 ) -> None:
     """Tell the ledger where the data came from and what is labelled."""
     for source, read in zip(config.sources, sources, strict=True):
@@ -339,12 +361,12 @@ def _record(
     campaign.ledger.add_labels(
         Label(
             formula=formula,
-            property="band_gap_eV",
+            property=sought.column,
             value=gap,
             origin=initial.origins[s],
             source=initial.names[s],
         )
         for formula, gap, s in zip(
-            formulas_of(rows.counts), rows.band_gap.tolist(), rows.source.tolist(), strict=True
+            formulas_of(rows.counts), rows.value.tolist(), rows.source.tolist(), strict=True
         )
     )

@@ -115,6 +115,13 @@ def stage_times(ledger: Ledger) -> list[tuple[str, int, float]]:
         return [(r[0], r[1], r[2]) for r in connection.execute(query.group_by(STAGES.c.stage))]
 
 
+def labelled(ledger: Ledger) -> list[str]:
+    """Return the properties that a ledger has labels of, with their units."""
+    query = sa.select(LABELS.c.property).distinct().order_by(LABELS.c.property)
+    with ledger.engine.connect() as connection:
+        return [str(name) for (name,) in connection.execute(query)]
+
+
 def labels_by_origin(ledger: Ledger, property: str) -> dict[str, int]:
     """Return how many labels of a property there are."""
     return _tally(ledger, LABELS.c.origin, LABELS.c.property == property)

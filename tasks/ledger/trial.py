@@ -16,7 +16,7 @@ from tasks.ledger.database import Place, engine_for, parsed
 from tasks.ledger.database_errors import AGAIN
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.making import refuse_encoding
-from tasks.ledger.reading import jobs_by_state, labels_by_origin, read_ledger
+from tasks.ledger.reading import jobs_by_state, labelled, labels_by_origin, read_ledger
 
 
 def try_campaign(root: Path) -> str:
@@ -29,9 +29,9 @@ def try_campaign(root: Path) -> str:
     """
 
     def look(ledger: Ledger) -> str:
-        labels = sum(labels_by_origin(ledger, "band_gap_eV").values())
+        labels = sum(sum(labels_by_origin(ledger, name).values()) for name in labelled(ledger))
         jobs = sum(jobs_by_state(ledger).values())
-        found = f"{ledger.place}: {labels:,} band gaps, {jobs:,} jobs"
+        found = f"{ledger.place}: {labels:,} labels, {jobs:,} jobs"
         file = ledger.place.file
         if file is None:
             return f"{found}; {_server(ledger.home)}"

@@ -7,15 +7,13 @@ or a reason why there will be none.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from structure.errors import Rejection
+from structure.properties.band_gap import BAND_GAP
 from tasks.ledger.ledger import Origin
-
-PROPERTY = "band_gap_eV"
-"""What the search maximises a utility of."""
 
 ASKED_BY_SEARCH = "search"
 """Who asked for a job, by ``asked_by`` of its story, where it was not the hand-off stage."""
@@ -65,34 +63,39 @@ class Asked:
     Attributes
     ----------
     iteration : int
-    quantity : {"gap", "utility"}
-        What was predicted: the gap, or nearness to the centre of a closed window; both in eV.
+    quantity : str
+        What was predicted: ``"gap"``, or ``"utility"`` where that is not a value itself.
     values, sigmas : ndarray of float64, shape (n,)
     ways : tuple of str, length n
         How each was proposed (`models.search.latent_pool.SOURCES`).
+    unit : str
+        Of both; empty for a probability.
     """
 
     iteration: int
-    quantity: Literal["gap", "utility"]
+    quantity: str
     values: np.ndarray
     sigmas: np.ndarray
     ways: tuple[str, ...]
+    unit: str = BAND_GAP.unit
 
     def story(self, i: int) -> dict[str, Any]:
         """Return what is known of one composition, as JSON can hold it."""
+        name = self.quantity.replace(" ", "_")
+        unit = f"_{self.unit.replace('/', '_per_')}" if self.unit else ""
         return {
             "asked_by": ASKED_BY_SEARCH,
             "iteration": self.iteration,
             "generator": self.ways[i],
-            f"predicted_{self.quantity}_eV": round(float(self.values[i]), 6),
-            f"predicted_{self.quantity}_sigma_eV": round(float(self.sigmas[i]), 6),
+            f"predicted_{name}{unit}": round(float(self.values[i]), 6),
+            f"predicted_{name}_sigma{unit}": round(float(self.sigmas[i]), 6),
         }
 
     def words(self, i: int) -> str:
         """Say the same in half a sentence."""
         return (
             f"asked by the search in iteration {self.iteration}, predicted {self.quantity} "
-            f"{self.values[i]:.2f} +- {self.sigmas[i]:.2f} eV"
+            f"{self.values[i]:.2f} +- {self.sigmas[i]:.2f} {self.unit}".rstrip()
         )
 
 

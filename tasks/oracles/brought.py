@@ -14,8 +14,10 @@ from pydantic import ValidationError
 
 from structure.errors import AgdError, ConfigError, ModelError
 from structure.plugins import found, named
+from structure.properties.band_gap import BAND_GAP
+from structure.properties.quantity import Property
 from tasks.ledger.ledger import Origin
-from tasks.oracles.answer import PROPERTY, Answer, Asked, Oracle
+from tasks.oracles.answer import Answer, Asked, Oracle
 
 ORACLES = "agd.oracles"
 
@@ -47,7 +49,7 @@ def names() -> list[str]:
     return sorted(found(ORACLES, {}))
 
 
-def brought_oracle(kind: str, settings: Mapping[str, Any]) -> Oracle:
+def brought_oracle(kind: str, settings: Mapping[str, Any], sought: Property = BAND_GAP) -> Oracle:
     """Make the oracle of another package.
 
     Raises
@@ -70,7 +72,7 @@ def brought_oracle(kind: str, settings: Mapping[str, Any]) -> Oracle:
             where="explore.oracle.settings",
             fix="Correct them as the package that brings this oracle describes.",
         ) from error
-    return _Checked(kind, oracle)
+    return _Checked(kind, oracle, sought)
 
 
 class _Checked:
@@ -81,13 +83,13 @@ class _Checked:
     source: str
     later: bool
 
-    def __init__(self, kind: str, oracle: Oracle):
+    def __init__(self, kind: str, oracle: Oracle, sought: Property):
         self._kind, self._oracle = kind, oracle
         for name in ("property", "origin", "source", "later", "accepts", "room", "label"):
             if not hasattr(oracle, name):
                 raise self._wrong(f"has no {name!r}")
-        if oracle.property != PROPERTY:
-            raise self._wrong(f"labels {oracle.property!r}, and the search needs {PROPERTY!r}")
+        if oracle.property != sought.column:
+            raise self._wrong(f"labels {oracle.property!r}, and the search needs {sought.column!r}")
         if oracle.origin not in ("ml", "table"):
             raise self._wrong(f"has origin {oracle.origin!r}, not 'ml' or 'table'")
         self.property, self.origin = oracle.property, oracle.origin

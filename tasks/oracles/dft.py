@@ -26,9 +26,12 @@ from dft_inputs.engines import DftEngine, origin_of
 from dft_inputs.job.folder import Job
 from dft_inputs.job.prepare import prepare_job
 from dft_inputs.job.status import State
+from dft_inputs.recipes.measures import unmeasured
 from structure.composition import formulas_of
 from structure.elements import ELEMENTS
 from structure.errors import ConfigError, Rejection
+from structure.properties.band_gap import BAND_GAP
+from structure.properties.quantity import Property
 from tasks.campaign.directory import Campaign
 from tasks.campaign.job_lock import JobsBusy, jobs_to_itself
 from tasks.campaign.library import (
@@ -46,7 +49,7 @@ from tasks.dft_jobs.emit import Emission, each_question_once
 from tasks.ledger.ledger import Label
 from tasks.ledger.reading import read_ledger
 from tasks.oracles import run_here
-from tasks.oracles.answer import PROPERTY, Answer, Asked
+from tasks.oracles.answer import Answer, Asked
 from tasks.oracles.core_hours import room_for
 from tasks.oracles.dft_settings import DFTOracleConfig
 
@@ -79,20 +82,30 @@ class DFTOracle:
         Must have finished its ingest stage before the first question that needs a structure.
     engine : DftEngine
     config : DFTOracleConfig
+    sought : Property
 
     Raises
     ------
     ConfigError
-        If jobs are to run here and this machine lacks what they need.
+        If the recipe does not measure what is sought, or jobs are to run here and this machine
+        lacks what they need.
     """
 
-    property = PROPERTY
     later = True
 
-    def __init__(self, campaign: Campaign, engine: DftEngine, config: DFTOracleConfig):
+    def __init__(
+        self,
+        campaign: Campaign,
+        engine: DftEngine,
+        config: DFTOracleConfig,
+        sought: Property = BAND_GAP,
+    ):
         if campaign.ledger.fact("finished") is None:
             check_machine(engine, config)
         recipe = config.recipe_for(engine)
+        if (lacking := unmeasured(recipe, sought)) is not None:
+            raise lacking
+        self.property = sought.result
         self._engine = engine
         self._cluster = engine.cluster_files(config.cluster, recipe, ()).settings
         self.origin = origin_of(engine.name)
@@ -162,7 +175,7 @@ class DFTOracle:
 
     def _known(self, formulas: set[str]) -> dict[str, Outcome]:
         """Answer what has been asked before, in this campaign or an earlier one of the series."""
-        labels = self._campaign.ledger.labels(PROPERTY)
+        labels = self._campaign.ledger.labels(self.property)
         outcomes = self._outcomes(self._campaign.ledger.jobs(), labels)
         earlier = {f: o for f, o in self._earlier_outcomes.items() if f not in outcomes}
         return {f: o for f, o in {**earlier, **outcomes}.items() if f in formulas}
@@ -193,7 +206,7 @@ class DFTOracle:
     def _earlier_ledgers(self) -> list[tuple[Path, list[dict[str, Any]], list[Label]]]:
         found = []
         for root in campaigns_before(self._campaign.root):
-            jobs, labels = read_ledger(root, lambda one: (one.jobs(), one.labels(PROPERTY)))
+            jobs, labels = read_ledger(root, lambda one: (one.jobs(), one.labels(self.property)))
             found.append((root, jobs, labels))
         return found
 

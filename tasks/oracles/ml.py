@@ -12,9 +12,11 @@ import numpy as np
 
 from models.properties.prediction import PropertyModel, load_property_model, predict
 from structure.errors import ModelError
+from structure.properties.band_gap import BAND_GAP
+from structure.properties.quantity import Property
 from tasks.campaign.handles import ModelHandle
 from tasks.ledger.ledger import Origin
-from tasks.oracles.answer import PROPERTY, Answer, Asked
+from tasks.oracles.answer import Answer, Asked
 
 
 class MLOracle:
@@ -36,7 +38,7 @@ class MLOracle:
         self._model = model
 
     @classmethod
-    def load(cls, handle: ModelHandle, root: Path) -> MLOracle:
+    def load(cls, handle: ModelHandle, root: Path, sought: Property = BAND_GAP) -> MLOracle:
         """Load the model a handle names, given the campaign directory.
 
         Raises
@@ -46,11 +48,11 @@ class MLOracle:
         """
         folder = handle.folder(root)
         model = load_property_model(folder)
-        if model.property != PROPERTY:
+        if model.property != sought.column:
             raise ModelError(
-                f"the oracle predicts {model.property}, the search needs {PROPERTY}",
+                f"the oracle predicts {model.property}, the search needs {sought.column}",
                 where=folder,
-                fix="Name a band-gap model, or train one with `agd train`.",
+                fix=f"Name a model of the {sought.words}, or train one with `agd train`.",
             )
         return cls(model, handle.sha256)
 

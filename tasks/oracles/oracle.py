@@ -14,14 +14,17 @@ from pydantic import Field, model_validator
 
 from dft_inputs.engines import engine_named
 from dft_inputs.engines import names as engine_names
+from dft_inputs.recipes.measures import unmeasured
 from structure.errors import ConfigError
+from structure.properties.band_gap import BAND_GAP
+from structure.properties.quantity import Property
 from structure.records import Settings
 from structure.sources.quantities import UnitMap
 from structure.sources.tables import resolve_path
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import ModelHandle
 from tasks.oracles import brought
-from tasks.oracles.answer import PROPERTY, Oracle
+from tasks.oracles.answer import Oracle
 from tasks.oracles.dft import DFTOracle, check_machine
 from tasks.oracles.dft_settings import DFTOracleConfig
 from tasks.oracles.ml import MLOracle
@@ -45,8 +48,8 @@ class OracleConfig(Settings):
     table``; ``${NAME}`` stands for an environment variable."""
     formula_column: str = "formula"
     """Column of formulas of the table."""
-    value_column: str = PROPERTY
-    """Column of values of the table."""
+    value_column: str = BAND_GAP.column
+    """Column of values of the table; of another property, by default, its own."""
     units: UnitMap = UnitMap()
     """``band_gap`` is the unit of the values."""
     dft: DFTOracleConfig = DFTOracleConfig()
@@ -77,13 +80,26 @@ class OracleConfig(Settings):
         """Whether an oracle of another package answers."""
         return self.kind not in AT_ONCE and not self.calculates
 
+    def check_measures(self, sought: Property) -> None:
+        """Raise if its calculations do not give what is sought.
+
+        Raises
+        ------
+        ConfigError
+        """
+        if self.calculates:
+            recipe = self.dft.recipe_for(engine_named(self.kind))
+            lacking = unmeasured(recipe, sought)
+            if lacking is not None:
+                raise lacking
+
     @property
     def wait_h(self) -> float:
         """Hours that the search may wait for an answer; only DFT oracles let it wait."""
         return self.dft.wait_h if self.calculates else 0.0
 
 
-def table_oracle(config: OracleConfig) -> TableOracle:
+def table_oracle(config: OracleConfig, sought: Property = BAND_GAP) -> TableOracle:
     """Read the table that a configuration names.
 
     Raises
@@ -93,15 +109,17 @@ def table_oracle(config: OracleConfig) -> TableOracle:
     """
     if config.table is None:
         raise ConfigError("the oracle has no table", fix="Name a file with `oracle.table`.")
+    own = config.value_column == BAND_GAP.column
     return TableOracle.read(
         resolve_path(config.table),
         config.formula_column,
-        config.value_column,
-        config.units.band_gap,
+        sought.column if own else config.value_column,
+        config.units.value or str(getattr(config.units, sought.name, sought.unit)),
+        sought,
     )
 
 
-def check_ready(config: OracleConfig) -> None:
+def check_ready(config: OracleConfig, sought: Property = BAND_GAP) -> None:
     """Check, before anything is computed, that the oracle can be asked on this machine.
 
     Raises
@@ -114,15 +132,18 @@ def check_ready(config: OracleConfig) -> None:
         If the package that brings the oracle is broken.
     """
     if config.table is not None:
-        table_oracle(config)
+        table_oracle(config, sought)
     if config.is_brought:
-        brought.brought_oracle(config.kind, config.settings)
+        brought.brought_oracle(config.kind, config.settings, sought)
     if config.calculates:
         check_machine(engine_named(config.kind), config.dft)
 
 
 def oracle_for(
-    campaign: Campaign, config: OracleConfig, models: Mapping[str, ModelHandle]
+    campaign: Campaign,
+    config: OracleConfig,
+    models: Mapping[str, ModelHandle],
+    sought: Property = BAND_GAP,
 ) -> Oracle:
     """Build the oracle that a configuration names.
 
@@ -132,6 +153,8 @@ def oracle_for(
     config : OracleConfig
     models : mapping of str to ModelHandle
         The campaign's weights by name.
+    sought : Property
+        What is to be labelled.
 
     Raises
     ------
@@ -139,15 +162,15 @@ def oracle_for(
         If the model or the table cannot be used, or jobs cannot run here that shall.
     """
     if config.calculates:
-        return DFTOracle(campaign, engine_named(config.kind), config.dft)
+        return DFTOracle(campaign, engine_named(config.kind), config.dft, sought)
     if config.is_brought:
-        return brought.brought_oracle(config.kind, config.settings)
+        return brought.brought_oracle(config.kind, config.settings, sought)
     if config.table is not None:
-        return table_oracle(config)
+        return table_oracle(config, sought)
     if config.model not in models:
         raise ConfigError(
             f"the oracle's model {config.model!r} is not among the campaign's models",
             where=", ".join(sorted(models)) or "no models",
             fix="Name one of them with `oracle.model`.",
         )
-    return MLOracle.load(models[config.model], campaign.root)
+    return MLOracle.load(models[config.model], campaign.root, sought)

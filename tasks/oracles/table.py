@@ -14,10 +14,12 @@ import numpy as np
 from structure.composition import formulas_of, keys_of
 from structure.errors import DataError, Rejection
 from structure.files import sha256_of
-from structure.sources.quantities import BAND_GAP, ValueColumn
+from structure.properties.band_gap import BAND_GAP
+from structure.properties.quantity import Property
+from structure.sources.quantities import QUANTITIES, ValueColumn
 from structure.sources.table_schema import TableSchema, read_by_schema
 from tasks.ledger.ledger import Origin
-from tasks.oracles.answer import PROPERTY, Answer, Asked
+from tasks.oracles.answer import Answer, Asked
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +37,16 @@ class TableOracle:
     """
 
     origin: Origin = "table"
-    property = PROPERTY
     later = False
 
-    def __init__(self, counts: np.ndarray, values: np.ndarray, source: str):
-        self.source = source
+    def __init__(
+        self,
+        counts: np.ndarray,
+        values: np.ndarray,
+        source: str,
+        property: str = BAND_GAP.column,
+    ):
+        self.source, self.property = source, property
         known = np.isfinite(values)
         keys, values = keys_of(counts[known]), np.asarray(values, float)[known]
         order = np.argsort(keys, kind="stable")
@@ -49,7 +56,12 @@ class TableOracle:
 
     @classmethod
     def read(
-        cls, path: Path, formula_column: str, value_column: str, unit: str = "eV"
+        cls,
+        path: Path,
+        formula_column: str,
+        value_column: str,
+        unit: str = "eV",
+        sought: Property = BAND_GAP,
     ) -> TableOracle:
         """Read a table of gaps in any format that ingest reads.
 
@@ -66,22 +78,25 @@ class TableOracle:
             If the file cannot be read, lacks a column or has it twice, has no usable row, or has
             values that cannot be gaps in that unit.
         """
+        setting = sought.name if sought.name in QUANTITIES else "value"
         schema = TableSchema(
             formula=formula_column,
             values=(
                 ValueColumn(
-                    quantity=BAND_GAP,
+                    quantity=sought.quantity,
                     column=value_column,
                     unit=unit,
                     setting="'explore.oracle.value_column'",
-                    unit_setting="'explore.oracle.units.band_gap'",
+                    unit_setting=f"'explore.oracle.units.{setting}'",
                 ),
             ),
             formula_setting="'explore.oracle.formula_column'",
         )
         found = read_by_schema(path, schema)
         reasons = [r.why for r in found.refused]
-        oracle = cls(found.counts, found.values[BAND_GAP.name], f"{path.name}:{sha256_of(path)}")
+        oracle = cls(
+            found.counts, found.values[sought.name], f"{path.name}:{sha256_of(path)}", sought.column
+        )
         if not len(oracle):
             first = f"; the first: {reasons[0].sentence}" if reasons else ""
             raise DataError(

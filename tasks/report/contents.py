@@ -77,6 +77,15 @@ class Contents:
         return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
     @property
+    def on_front(self) -> np.ndarray:
+        """Survivors that no other one beats in all targets at once; bool, shape (n,)."""
+        table = self.survivors
+        if not len(table):
+            return np.zeros(0, dtype=bool)
+        worth = [t.utility(table[t.sought.column].astype(float)) for t in self.targets.root]
+        return pareto_front(np.column_stack(worth))
+
+    @property
     def labelled(self) -> np.ndarray:
         """Rows of `visited` that the oracle labelled; bool, shape (n,)."""
         return self.visited["status"].astype(str) == "labelled"
@@ -130,6 +139,24 @@ class Contents:
         return next((name for name, count, _ in self.steps if count == 0), None)
 
 
+def pareto_front(worth: np.ndarray) -> np.ndarray:
+    """Return which rows no other row beats: as good in every column and better in one.
+
+    Parameters
+    ----------
+    worth : ndarray of float, shape (n, k)
+        Larger is better.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    front = np.ones(len(worth), dtype=bool)
+    for i, row in enumerate(worth):
+        front[i] = not np.any((worth >= row).all(axis=1) & (worth > row).any(axis=1))
+    return front
+
+
 def _tally(values: Any) -> dict[str, int]:
     names, counts = np.unique(np.asarray(values, dtype=str), return_counts=True)
     return dict(zip(names.tolist(), counts.tolist(), strict=True))
@@ -173,6 +200,7 @@ def gather(
         If a table is gone or was changed since its stage wrote it.
     """
     jobs = campaign.ledger.jobs()
+    labels = campaign.ledger.labels(targets.first.sought.column)
     survivors = _table(campaign, filtered.survivors)
     return Contents(
         name=name,
@@ -192,9 +220,7 @@ def gather(
         jobs=_job_folders(jobs, survivors, handed_off.batch),
         models=campaign.ledger.models(),
         manifest=_json(campaign, ingested.manifest),
-        answered_by=tuple(
-            sorted({x.origin for x in campaign.ledger.labels("band_gap_eV") if x.iteration})
-        ),
+        answered_by=tuple(sorted({x.origin for x in labels if x.iteration})),
         asked_jobs=_tally(
             [j["state"] for j in jobs if j["story"].get("asked_by") == ASKED_BY_SEARCH]
         ),

@@ -169,6 +169,36 @@ def _shade(span: Callable[..., object], target: Target, ends: tuple[float, float
         span(max(low, ends[0]), min(high, ends[1]), **SHADE)
 
 
+def pareto(
+    first: tuple[np.ndarray, Target], other: tuple[np.ndarray, Target], front: np.ndarray
+) -> str:
+    """Draw two properties of candidates against each other and mark the Pareto front.
+
+    Parameters
+    ----------
+    first, other : (ndarray of float of shape (n,), Target)
+        Values on the horizontal and the vertical axis; the windows are shaded.
+    front : ndarray of bool, shape (n,)
+        Candidates that no other one beats in every target.
+    """
+    figure, axes = axes_of(8.6, 4.4)
+    (x, x_target), (y, y_target) = first, other
+    axes.scatter(x[~front], y[~front], s=14, color=QUIET, lw=0, alpha=0.7,
+                 label=f"other candidates ({int((~front).sum()):,})")  # fmt: skip
+    order = np.flatnonzero(front)[np.argsort(x[front], kind="stable")]
+    axes.plot(x[order], y[order], "-", color=COLOURS["offspring"], lw=0.9, alpha=0.7)
+    axes.scatter(x[front], y[front], s=26, marker="D", color=COLOURS["offspring"], lw=0,
+                 label=f"on the Pareto front ({int(front.sum()):,})")  # fmt: skip
+    for span, values, target in ((axes.axvspan, x, x_target), (axes.axhspan, y, y_target)):
+        if len(values):
+            margin = 0.05 * max(float(np.ptp(values)), target.sought.tolerance, 1e-9)
+            _shade(span, target, (float(values.min()) - margin, float(values.max()) + margin))
+    axes.set_xlabel(x_target.sought.axis, fontsize=9)
+    axes.set_ylabel(y_target.sought.axis, fontsize=9)
+    axes.legend(fontsize=8.5, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.1))
+    return svg_text(figure, "Pareto front")
+
+
 def composition_map(groups: Sequence[tuple[str, np.ndarray, str, str, float]]) -> str:
     """Draw the two-dimensional map of compositions.
 

@@ -41,6 +41,8 @@ def render(contents: Contents, config: ReportConfig, seed: int) -> str:
         figure=_figures(contents, config, seed),
         target=contents.targets.first,
         sought=contents.targets.first.sought,
+        further=contents.targets.further,
+        on_front=int(contents.on_front.sum()),
         search_text=search_words.paragraph(contents.search),
         search_rows=search_words.source_rows(contents.search),
         far=int((contents.survivors["emd"] > FAR_EMD).sum()) if len(contents.survivors) else 0,
@@ -103,6 +105,13 @@ def _figures(contents: Contents, config: ReportConfig, seed: int) -> dict[str, s
             target,
         ),
     }
+    for number, other in enumerate(contents.targets.further):
+        table, column_of_other = contents.survivors, other.sought.column
+        drawn[f"pareto_{number}"] = figures.pareto(
+            (_values(table, column), target),
+            (_values(table, column_of_other), other),
+            contents.on_front,
+        )
     if config.map_points:
         groups = [
             contents.initial.counts,
@@ -141,7 +150,8 @@ def _rows(contents: Contents, limit: int) -> list[dict[str, Any]]:
     from structure.crystals.picture import picture
 
     table, sought = contents.survivors, contents.targets.first.sought
-    rows = []
+    rows, front = [], contents.on_front
+    further = [target.sought for target in contents.targets.further]
     for i in range(min(limit, len(table))):
         structure = Structure.from_dict(json.loads(str(table["structure_json"][i])))
         formula = str(table["formula"][i])
@@ -152,6 +162,8 @@ def _rows(contents: Contents, limit: int) -> list[dict[str, Any]]:
                 "formula": formula,
                 "value": float(table[sought.column][i]),
                 "sigma": float(table[sought.sigma_column][i]),
+                "further": [float(table[one.column][i]) for one in further],
+                "front": bool(front[i]) and bool(further),
                 "energy": float(table["formation_energy_eV_per_atom"][i]),
                 "template_formula": str(table["template_formula"][i]),
                 "template_id": str(table["template_id"][i]),

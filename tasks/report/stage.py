@@ -13,7 +13,8 @@ import io
 from pydantic import Field
 
 from structure.files import write_text
-from structure.properties.target import Targets
+from structure.properties.energies import FORMATION_ENERGY
+from structure.properties.target import Target, Targets
 from structure.records import Settings
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import handle_for
@@ -78,7 +79,7 @@ def write_report(
 
 _BEFORE_VALUES = ("rank", "formula", "status")
 _AFTER_VALUES = (
-    "formation_energy_eV_per_atom",
+    FORMATION_ENERGY.column,
     "energy_scheme",
     "generator",
     "template_id",
@@ -90,18 +91,28 @@ _AFTER_VALUES = (
 )
 
 
+def _columns_of(target: Target) -> tuple[str, ...]:
+    """Return the columns of a target: value and uncertainty, or a value that is exact."""
+    sought = target.sought
+    exact = sought.of_composition is not None
+    return (sought.column,) if exact else (sought.column, sought.sigma_column)
+
+
 def candidates_csv(contents: Contents) -> str:
     """Write every survivor as CSV text, one row a candidate."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    sought = contents.targets.first.sought
-    names = (*_BEFORE_VALUES, sought.column, sought.sigma_column, *_AFTER_VALUES)
-    writer.writerow([*names, "job_directory"])
-    table = contents.survivors
+    table, targets = contents.survivors, contents.targets
+    values = [name for target in targets.root for name in _columns_of(target)]
+    values = list(dict.fromkeys(name for name in values if name not in _AFTER_VALUES))
+    names = (*_BEFORE_VALUES, *values, *_AFTER_VALUES)
+    front = contents.on_front
+    writer.writerow([*names, *(["on_pareto_front"] if targets.further else []), "job_directory"])
     for row in range(len(table)):
         values = [table[c][row] for c in names]
         writer.writerow(
             [f"{v:.4f}" if hasattr(v, "dtype") and v.dtype.kind == "f" else v for v in values]
+            + ([int(front[row])] if targets.further else [])
             + [contents.jobs.get(str(table["formula"][row]), "")]
         )
     return out.getvalue()

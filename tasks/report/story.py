@@ -7,7 +7,7 @@ ledger and the stages' tables; those a rule turned down say which rule and why.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,12 @@ import numpy as np
 
 from structure.composition import formulas_of, keys_of, parse_formulas
 from structure.errors import DataError
+from structure.properties.energies import FORMATION_ENERGY
+from structure.properties.quantity import Property
+from structure.properties.registry import properties
 from structure.rules.validity import explain
 from tasks.campaign.handles import Handle
+from tasks.campaign.sought import sought_in
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.reading import read_ledger
 from tasks.oracles.answer import ASKED_BY_SEARCH
@@ -39,10 +43,10 @@ def story_of(root: Path, formula: str) -> list[str]:
     if not len(parsed.counts):
         _, text, why = parsed.rejections[0]
         raise DataError(why.sentence, where=text, fix="Write it like SrYF5 or Ca(OH)2.")
-    name = formulas_of(parsed.counts)[0]
+    name, sought = formulas_of(parsed.counts)[0], sought_in(root)
     key = int(keys_of(parsed.counts)[0])
     parts, told = read_ledger(
-        root, lambda ledger: (_in_order(ledger.stages()), list(_in_ledger(ledger, name)))
+        root, lambda ledger: (_in_order(ledger.stages()), list(_in_ledger(ledger, name, sought)))
     )
     lines = [*_met(root, parts, name, key), *told]
     if not lines:
@@ -90,14 +94,21 @@ def _in_table(
 
 
 class _Row(dict[str, Any]):
-    """One row of a table, by column."""
+    """One row of a table, by column, and what the campaign seeks."""
 
-    def gap(self) -> str:
-        gap, sigma = self.get("band_gap_eV"), self.get("band_gap_sigma_eV")
-        if gap is None or not np.isfinite(gap):
+    def __init__(self, values: Mapping[str, Any], sought: Property):
+        super().__init__(values)
+        self.sought = sought
+
+    def value(self) -> str:
+        """Say the value of what is sought; empty where there is none."""
+        value, sigma = self.get(self.sought.column), self.get(self.sought.sigma_column)
+        if value is None or not np.isfinite(value):
             return ""
-        width = "" if sigma is None or not np.isfinite(sigma) else f" +- {sigma:.2f}"
-        return f"{gap:.2f}{width} eV"
+        width = ""
+        if sigma is not None and np.isfinite(sigma):
+            width = f" +- {self.sought.number(sigma)}"
+        return f"{self.sought.number(value)}{width} {self.sought.unit}".rstrip()
 
 
 def _rows_in(root: Path, handle: Handle, name: str, key: int) -> list[_Row]:
@@ -110,6 +121,7 @@ def _rows_in(root: Path, handle: Handle, name: str, key: int) -> list[_Row]:
     import pyarrow.parquet as pq
 
     rows: list[_Row] = []
+    sought = sought_in(root)
     with pq.ParquetFile(handle.open_in(root)) as file:
         names = file.schema_arrow.names
         wanted = {"key": key, "formula": name}
@@ -119,7 +131,9 @@ def _rows_in(root: Path, handle: Handle, name: str, key: int) -> list[_Row]:
             found = pc.indices_nonzero(pc.equal(column, pa.scalar(wanted[by], column.type)))
             told = [n for n in names if n not in _LONG] if len(found) else []
             values = {n: file.read_row_group(group, columns=[n])[n].take(found) for n in told}
-            rows += [_Row({n: values[n][i].as_py() for n in told}) for i in range(len(found))]
+            rows += [
+                _Row({n: values[n][i].as_py() for n in told}, sought) for i in range(len(found))
+            ]
     return rows
 
 
@@ -132,12 +146,12 @@ def _screened(drawn: list[tuple[str, str, _Row]]) -> str:
         names = " and ".join(sorted({g for _, g, _ in drawn if g}))
         who = f"drawn in {len(drawn)} shards by {names}, first in {part}"
     verdict = str(row["verdict"])
-    gap = f", predicted gap {row.gap()}" if row.gap() else ""
+    gap = f", predicted {row.sought.short} {row.value()}" if row.value() else ""
     return f"screen: {who}; {'passed' if verdict == 'passed' else f'turned down: {verdict}'}{gap}"
 
 
 def _visited(row: _Row) -> str:
-    gap = f", {row.gap()}" if row.gap() else ""
+    gap = f", {row.value()}" if row.value() else ""
     reason = f", {row['reason']}" if row.get("reason") else ""
     words = f"proposed it ({row['source']}): {row['status']}{gap}{reason}"
     return f"iteration {row['iteration']} {words}"
@@ -153,7 +167,7 @@ def _placed(row: _Row) -> str:
 
 def _filtered(row: _Row) -> str:
     return (
-        f"formation energy {row['formation_energy_eV_per_atom']:.2f} eV/atom "
+        f"formation energy {row[FORMATION_ENERGY.column]:.2f} eV/atom "
         f"({row['energy_scheme']}): {row['status']}, rank {row['rank']}"
     )
 
@@ -169,7 +183,7 @@ def _plainly(row: _Row) -> str:
 
 
 _SENTENCES: dict[tuple[str, str], Callable[[_Row], str]] = {
-    ("ingest", "initial"): lambda row: f"one of the initial labels, {row.gap()}, {row['origin']}",
+    ("ingest", "initial"): lambda row: f"one of the initial labels, {row.value()}, {row['origin']}",
     ("explore", "visited"): _visited,
     ("screen", "candidates"): lambda row: f"candidate {row['rank']}, score {row['score']:.2f}",
     ("template", "structures"): _placed,
@@ -177,12 +191,13 @@ _SENTENCES: dict[tuple[str, str], Callable[[_Row], str]] = {
 }
 
 
-def _in_ledger(ledger: Ledger, name: str) -> Iterator[str]:
+def _in_ledger(ledger: Ledger, name: str, sought: Property) -> Iterator[str]:
     """Tell what the ledger has on a composition: labels, verdict, jobs."""
-    for label in ledger.labels("band_gap_eV", name):
-        width = "" if label.sigma is None else f" +- {label.sigma:.2f}"
+    for label in ledger.labels(sought.column, name):
+        width = "" if label.sigma is None else f" +- {sought.number(label.sigma)}"
         when = f", iteration {label.iteration}" if label.iteration else ""
-        yield f"label: {label.value:.2f}{width} eV, {label.origin} ({label.source[:24]}){when}"
+        value = f"{sought.number(label.value)}{width} {sought.unit}".rstrip()
+        yield f"label: {value}, {label.origin} ({label.source[:24]}){when}"
     candidate = ledger.candidate(name)
     if candidate is not None:
         rank = f", rank {candidate.rank}" if candidate.rank else ""
@@ -200,7 +215,9 @@ def _outcome(job: dict[str, Any]) -> str:
     words = [f"{f['code']} {f['sentence']}" for f in found.get("findings", ())]
     if not words and story.get("sentence"):
         words = [" ".join(str(x) for x in (job["code"], story["sentence"]) if x is not None)]
-    numbers = (("gap", "band_gap_eV", "eV"), ("E_form", "formation_energy_eV_per_atom", "eV/atom"))
-    words += [f"{w} {found[name]:.2f} {unit}" for w, name, unit in numbers if name in found]
+    for one in properties().values():
+        if one.result in found:
+            word = "E_form" if one is FORMATION_ENERGY else one.short
+            words.append(f"{word} {one.amount(found[one.result])}")
     words += found.get("remarks", ())
     return f": {'; '.join(words)}" if words else ""

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from structure.composition import N_ELEMENTS
+from structure.properties.target import DEFAULT_TARGETS, Targets
 from structure.rules import admission
 from structure.rules.validity import STRICT, RuleSet, matched_random, valid
 
-PASSED, WINDOW = "passed", "gap-window"
+PASSED = "passed"
 
 VALID_STEP = "unique, novel and valid"
 
@@ -33,9 +34,8 @@ _STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("charge neutral", (admission.CHARGE,)),
     (VALID_STEP, (admission.ELECTRONEGATIVITY,)),
-    ("in the gap window", (WINDOW,)),
 )
-"""Steps after ``unique``, each with the codes that it removes."""
+"""Steps after ``unique``, each with the codes that it removes; the targets' windows follow."""
 
 BASELINE_RULES: dict[str, RuleSet] = {
     "strict": STRICT,
@@ -48,7 +48,9 @@ BASELINE_RULES: dict[str, RuleSet] = {
 class Funnel:
     """Counts by generator of what was drawn and of each verdict."""
 
-    def __init__(self) -> None:
+    def __init__(self, targets: Targets = DEFAULT_TARGETS) -> None:
+        windows = [target.sought for target in targets.root]
+        self._steps = (*_STEPS, *((f"in the {w.short} window", (w.code,)) for w in windows))
         self._drawn: Counter[str] = Counter()
         self._filled: Counter[str] = Counter()
         self._verdicts: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -84,7 +86,7 @@ class Funnel:
             ("with atoms", dict(self._filled)),
             ("unique", dict(left)),
         ]
-        for step, codes in _STEPS:
+        for step, codes in self._steps:
             left = {g: left[g] - sum(self._verdicts[g][c] for c in codes) for g in names}
             steps.append((step, left))
         steps.append(("kept as candidates", {g: kept.get(g, 0) for g in names}))

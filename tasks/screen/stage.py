@@ -1,4 +1,4 @@
-"""Screen stage: which drawn compositions are new, possible and in the gap window.
+"""Screen stage: which drawn compositions are new, possible and in every target's window.
 
 In: shards of drawn compositions, the compounds the search labelled, the refitted screening model.
 Out: a verdict for each composition of a shard; then, over all shards, the ranked candidates and a
@@ -15,26 +15,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator
 
-from models.properties.prediction import PropertyModel, load_property_model, predict
+from models.properties.prediction import load_property_model
 from structure.composition import first_of_each, formulas_of, keys_of, reduce
 from structure.elements import INDEX
 from structure.errors import DataError
 from structure.files import write_json
+from structure.properties.quantity import Property
 from structure.properties.target import Targets
 from structure.records import Settings
 from structure.rules.admission import KNOWN, SizeLimit, sift
 from structure.rules.known_formulas import contains, union
 from structure.rules.validity import STRICT, RuleSet
+from tasks.campaign.combined import Combined, predicted
 from tasks.campaign.handles import ModelHandle, handle_for, read_table, write_table
-from tasks.campaign.outputs import Explored, Ingested, Sampled, Screened, ScreenedShard
+from tasks.campaign.outputs import Explored, Ingested, Sampled, Screened, ScreenedShard, Trained
 from tasks.campaign.place import Place
 from tasks.campaign.stage import stage
-from tasks.screen.funnel import PASSED, WINDOW, Funnel, NovelSample, closed_at
+from tasks.screen.funnel import PASSED, Funnel, NovelSample, closed_at
 
 logger = logging.getLogger(__name__)
-
-CHUNK = 20_000
-"""Rows predicted at a time: descriptors of so many take a few tens of MB."""
 
 SEARCH = "search"
 """Generator named for compounds that the direct search found."""
@@ -91,6 +90,7 @@ def screen_shard(
     sampled: Sampled,
     screening: ModelHandle,
     shard: int,
+    trained: Trained | None = None,
 ) -> ScreenedShard:
     """Screen one shard of drawn compositions.
 
@@ -114,14 +114,17 @@ def screen_shard(
     asked = np.flatnonzero(verdict == "")
     if len(asked):
         model = load_property_model(screening.folder(place.root))
-        gap[asked], sigma[asked] = _predict(model, counts[asked])
-    verdict[asked] = np.where(targets.first.contains(gap[asked]), PASSED, WINDOW)
-    columns = {
-        "key": keys,
-        "verdict": verdict,
-        "band_gap_eV": gap,
-        "band_gap_sigma_eV": sigma,
-    }
+        gap[asked], sigma[asked] = predicted(model, counts[asked])
+    combined = Combined.load(place.root, targets, trained.models if trained else {})
+    further = combined.columns(counts[asked])
+    verdict = verdict.astype("<U40")
+    missed = combined.failed(gap[asked], further)
+    verdict[asked] = np.where(missed == "", PASSED, missed)
+    sought = targets.first.sought
+    columns = {"key": keys, "verdict": verdict, sought.column: gap, sought.sigma_column: sigma}
+    for name, values in further.items():
+        columns[name] = np.full(len(keys), np.nan)
+        columns[name][asked] = values
     path = place.folder("screen") / f"shard-{shard:04d}.parquet"
     table = write_table(place.root, path, columns, "screened", counts=counts)
     return ScreenedShard(
@@ -132,20 +135,12 @@ def screen_shard(
     )
 
 
-def _predict(model: PropertyModel, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Predict gaps and uncertainties in eV, a chunk of rows at a time."""
-    chunks = [
-        predict(model, counts[start : start + CHUNK]) for start in range(0, len(counts), CHUNK)
-    ]
-    return np.concatenate([c.mean for c in chunks]), np.concatenate([c.sigma for c in chunks])
-
-
 class _Rows(NamedTuple):
-    """Distinct compositions with their verdicts, gaps and uncertainties in eV."""
+    """Distinct compositions with their verdicts, values of the first target, and uncertainties."""
 
     keys: np.ndarray
     verdict: np.ndarray
-    gap: np.ndarray
+    value: np.ndarray
     sigma: np.ndarray
     counts: np.ndarray
 
@@ -167,20 +162,24 @@ def merge_screened(
     ingested: Ingested,
     explored: Explored,
     screening: ModelHandle,
+    trained: Trained | None = None,
 ) -> Screened:
     """Join the shards and the finds of the search, rank them and count what each rule removed.
 
     A composition counts for the first that has it: the search, then the shards in order. The
-    score is the target's utility of the gap less `ScreenConfig.caution` times its uncertainty.
+    score is the target's utility less `ScreenConfig.caution` times the uncertainty; of several
+    targets, the probability that all hold.
 
     Returns
     -------
     Screened
         With an empty table of candidates where nothing passed; the funnel says where it closed.
     """
-    funnel = Funnel()
+    funnel = Funnel(targets)
     novel = NovelSample(config.validity_sample, place.generator("screen", "validity"))
-    finds = _search_finds(place, config, targets, ingested, explored, funnel)
+    sought = targets.first.sought
+    combined = Combined.load(place.root, targets, trained.models if trained else {})
+    finds = _search_finds(place, config, combined, ingested, explored, funnel)
     passed = [finds.take(finds.verdict == PASSED)]
     generators = [SEARCH] * len(passed[0].keys)
     seen = union([finds.keys])
@@ -190,8 +189,8 @@ def merge_screened(
         rows = _Rows(
             columns["key"],
             columns["verdict"],
-            columns["band_gap_eV"],
-            columns["band_gap_sigma_eV"],
+            columns[sought.column],
+            columns[sought.sigma_column],
             counts,
         )
         rows = rows.take(~contains(seen, rows.keys))
@@ -202,11 +201,14 @@ def merge_screened(
         passed.append(rows.take(verdict == PASSED))
         generators += [shard.generator] * len(passed[-1].keys)
     joined = _Rows(*(np.concatenate(columns) for columns in zip(*passed, strict=True)))
-    score = targets.first.utility(joined.gap) - config.caution * np.nan_to_num(joined.sigma)
+    further = combined.columns(joined.counts)
+    score = combined.score(joined.value, joined.sigma, further, config.caution)
     best = np.lexsort((joined.keys, -score))[: config.limit]
     return _write(
         place,
+        sought,
         joined.take(best),
+        {name: values[best] for name, values in further.items()},
         np.array(generators, dtype=np.str_)[best],
         score[best],
         funnel,
@@ -222,20 +224,21 @@ def merge_screened(
 def _search_finds(
     place: Place,
     config: ScreenConfig,
-    targets: Targets,
+    combined: Combined,
     ingested: Ingested,
     explored: Explored,
     funnel: Funnel,
 ) -> _Rows:
-    """Ask what the search visited the same rules, with the oracle's labels as gaps.
+    """Ask what the search visited the same rules, with the oracle's labels as values.
 
     A visited composition that passes the rules but was never labelled is left to the generators.
     """
+    sought = combined.targets.first.sought
     columns, counts = read_table(place.root, explored.visited)
     assert counts is not None
     counts = reduce(counts)
     labelled = (columns["status"].astype(np.str_) == "labelled") & np.isfinite(
-        columns["band_gap_eV"].astype(np.float64)
+        columns[sought.column].astype(np.float64)
     )
     filled = counts.sum(axis=1) > 0
     order = np.argsort(~labelled, kind="stable")
@@ -243,20 +246,22 @@ def _search_finds(
     order = order[first_of_each(keys_of(counts[order]))]
     counts, labelled = counts[order], labelled[order]
     known = np.load(ingested.known.open_in(place.root))
-    verdict = sift(counts, known, config.size, config.rules).astype("<U20")
-    gap = columns["band_gap_eV"].astype(np.float64)[order]
-    verdict[(verdict == "") & labelled] = np.where(
-        targets.first.contains(gap[(verdict == "") & labelled]), PASSED, WINDOW
-    )
-    sigma = columns["band_gap_sigma_eV"].astype(np.float64)[order]
-    rows = _Rows(keys_of(counts), verdict, gap, sigma, counts).take(verdict != "")
+    verdict = sift(counts, known, config.size, config.rules).astype("<U40")
+    values = columns[sought.column].astype(np.float64)[order]
+    asked = (verdict == "") & labelled
+    missed = combined.failed(values[asked], combined.columns(counts[asked]))
+    verdict[asked] = np.where(missed == "", PASSED, missed)
+    sigma = columns[sought.sigma_column].astype(np.float64)[order]
+    rows = _Rows(keys_of(counts), verdict, values, sigma, counts).take(verdict != "")
     funnel.add(SEARCH, len(filled), int((~filled).sum()), rows.verdict)
     return rows
 
 
 def _write(
     place: Place,
+    sought: Property,
     rows: _Rows,
+    further: dict[str, np.ndarray],
     generators: np.ndarray,
     score: np.ndarray,
     funnel: Funnel,
@@ -267,8 +272,9 @@ def _write(
         "rank": np.arange(1, len(score) + 1),
         "formula": np.array(formulas_of(rows.counts), dtype=np.str_),
         "generator": generators,
-        "band_gap_eV": rows.gap,
-        "band_gap_sigma_eV": rows.sigma,
+        sought.column: rows.value,
+        sought.sigma_column: rows.sigma,
+        **further,
         "score": score,
     }
     candidates = write_table(

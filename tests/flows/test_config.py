@@ -150,3 +150,29 @@ def test_a_campaign_that_cannot_be_read_is_left_to_whoever_opens_it(tmp_path, te
         (tmp_path / "campaign.json").write_text(text)
     config = load_config("agd-bandgap")
     assert as_begun(config, tmp_path) == config.model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("targets: [{property: band_gpa, minimum: 1}]", "did you mean 'band_gap'"),
+        ("targets: [{property: formation_energy, maximum: -1}]", "no shipped model predicts"),
+        ("targets: [{property: hhi_production, maximum: 900}]", "nothing to search for"),
+        (
+            "targets: [{property: bulk_modulus, minimum: 200}]\nhandoff: {recipe: gpaw-pbe}",
+            "no step that measures the bulk modulus",
+        ),
+        ("window: {minimum_eV: 3}\ntargets: [{property: band_gap, minimum: 3}]", "give either"),
+    ],
+)
+def test_a_target_that_nothing_can_tell_is_refused_before_anything_is_spent(tmp_path, text, says):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"name: mine\n{text}\n")
+    with pytest.raises(ConfigError, match=says):
+        load_config(str(path))
+
+
+def test_a_target_of_bulk_moduli_switches_the_elastic_step_on():
+    config = load_config("agd-hard")
+    steps = [step.name for step in config.handoff.chosen_recipe(config.targets).steps]
+    assert "06-elastic" in steps and "07-phonons" not in steps

@@ -7,6 +7,7 @@ import pytest
 
 from structure.composition import counts_of, keys_of
 from structure.errors import CampaignError
+from structure.properties.band_gap import BAND_GAP
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import read_table
 from tasks.campaign.series import earlier_campaigns
@@ -46,8 +47,8 @@ def key(formula: str) -> int:
 def test_finished_jobs_of_all_earlier_campaigns_are_labels(tmp_path):
     night(tmp_path / "night-0001", {"SrYF5": 7.0, "LiF": None})
     night(tmp_path / "night-0002", {"KMgF3": 8.0})
-    found = earlier_campaigns(tonight(tmp_path), ["../night-0001", "../night-0002"])
-    gaps = dict(zip(keys_of(found.rows.counts).tolist(), found.rows.band_gap, strict=True))
+    found = earlier_campaigns(tonight(tmp_path), ["../night-0001", "../night-0002"], BAND_GAP)
+    gaps = dict(zip(keys_of(found.rows.counts).tolist(), found.rows.value, strict=True))
     assert gaps == {key("SrYF5"): 7.0, key("KMgF3"): 8.0}
     assert found.origins == ["dft-vasp"]
     assert np.isnan(found.rows.formation_energy).all()
@@ -55,20 +56,20 @@ def test_finished_jobs_of_all_earlier_campaigns_are_labels(tmp_path):
 
 def test_every_compound_with_a_job_counts_as_proposed(tmp_path):
     night(tmp_path / "night-0001", {"SrYF5": 7.0, "LiF": None})
-    found = earlier_campaigns(tonight(tmp_path), ["../night-0001"])
+    found = earlier_campaigns(tonight(tmp_path), ["../night-0001"], BAND_GAP)
     assert found.proposed.tolist() == sorted([key("SrYF5"), key("LiF")])
 
 
 def test_the_later_label_of_a_compound_counts(tmp_path):
     night(tmp_path / "night-0001", {"SrYF5": 7.0})
     night(tmp_path / "night-0002", {"SrYF5": 6.5})
-    found = earlier_campaigns(tonight(tmp_path), ["../night-0001", "../night-0002"])
-    assert found.rows.band_gap.tolist() == [6.5]
+    found = earlier_campaigns(tonight(tmp_path), ["../night-0001", "../night-0002"], BAND_GAP)
+    assert found.rows.value.tolist() == [6.5]
 
 
 def test_labels_of_a_model_are_not_carried_over(tmp_path):
     night(tmp_path / "night-0001", {"SrYF5": 7.0}, origin="ml")
-    assert not len(earlier_campaigns(tonight(tmp_path), ["../night-0001"]).rows)
+    assert not len(earlier_campaigns(tonight(tmp_path), ["../night-0001"], BAND_GAP).rows)
 
 
 def test_reference_jobs_are_neither_learned_from_nor_proposed(tmp_path):
@@ -80,20 +81,20 @@ def test_reference_jobs_are_neither_learned_from_nor_proposed(tmp_path):
         )
         element = Label(formula="F", property=GAP, value=3.0, origin="dft-vasp", source="abc")
         campaign.ledger.set_job_state("ref", "INGESTED", labels=[element])
-    found = earlier_campaigns(tonight(tmp_path), ["../night-0001"])
-    assert found.rows.band_gap.tolist() == [7.0]
+    found = earlier_campaigns(tonight(tmp_path), ["../night-0001"], BAND_GAP)
+    assert found.rows.value.tolist() == [7.0]
     assert found.proposed.tolist() == [key("SrYF5")]
 
 
 def test_no_earlier_campaign_gives_nothing(tmp_path):
-    found = earlier_campaigns(tmp_path, [])
+    found = earlier_campaigns(tmp_path, [], BAND_GAP)
     assert not len(found.rows)
     assert not len(found.proposed)
 
 
 def test_a_missing_earlier_campaign_is_named(tmp_path):
     with pytest.raises(CampaignError, match="no earlier campaign"):
-        earlier_campaigns(tonight(tmp_path), ["../night-0001"])
+        earlier_campaigns(tonight(tmp_path), ["../night-0001"], BAND_GAP)
 
 
 def test_ingest_starts_from_what_came_back_and_proposes_none_of_it_again(tmp_path):

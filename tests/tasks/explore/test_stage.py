@@ -17,6 +17,7 @@ from models.search.latent_pool import SOURCES, PoolShares
 from structure.composition import keys_of, parse_formulas
 from structure.errors import ConfigError, DataError
 from structure.files import sha256_of
+from structure.properties.band_gap import BAND_GAP
 from structure.properties.gap_window import band_gaps
 from structure.rules.validity import valid
 from tasks.campaign.directory import Campaign
@@ -276,7 +277,7 @@ def test_tables_of_releases_without_reasons_are_read(campaign: Campaign) -> None
     columns["latent"] = list(columns["latent"])
     path = campaign.root / "old.parquet"
     table = write_table(campaign.root, path, columns, "visited", counts=counts)
-    assert Rows.read(campaign, table, 8).reasons == [""] * 10
+    assert Rows.read(campaign, table, 8, BAND_GAP).reasons == [""] * 10
 
 
 def test_a_refused_composition_costs_no_call_and_is_not_asked_again(campaign: Campaign) -> None:
@@ -330,7 +331,7 @@ def test_progress_is_told_and_logged(campaign: Campaign, caplog: pytest.LogCaptu
 
 def test_what_is_in_flight_and_that_nothing_is_known_yet_is_said() -> None:
     now = Progress(
-        iteration=1, calls=2, budget=5, in_flight=2, best_gap_eV=float("nan"), seconds=1.0
+        iteration=1, calls=2, budget=5, in_flight=2, best=float("nan"), sought=BAND_GAP, seconds=1.0
     )
     assert str(now) == "2 of 5 labels asked for, 2 of them in flight, no gap yet"
 

@@ -28,9 +28,9 @@ def read(tmp_path: Path) -> Read:
 
 
 def labelled(source: SourceRows) -> dict[str, float]:
-    known = np.isfinite(source.rows.band_gap)
+    known = np.isfinite(source.rows.value)
     formulas = formulas_of(source.rows.counts[known])
-    return dict(zip(formulas, source.rows.band_gap[known].tolist(), strict=True))
+    return dict(zip(formulas, source.rows.value[known].tolist(), strict=True))
 
 
 def reasons(source: SourceRows) -> dict[tuple[int, str], str]:
