@@ -39,7 +39,7 @@ SMALL = {
     "sample.shards": 4,
     "sample.shard_size": 5000,
     "screen.validity_sample": 200,
-    "targets": "[{property: band_gap, minimum: 3.0}]",
+    "window.minimum_eV": 3.0,
     "template.limit": 200,
     "filter.limit": 20,
 }
@@ -72,12 +72,12 @@ def campaign(name: str, root: Path, settings: Sequence[str], kill: bool = False)
     process = subprocess.Popen(
         [sys.executable, "-c", "from flows.cli.app import main; main()", "run", name, "--local",
          "--campaign", str(root), *words],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )  # fmt: skip
     if kill:
         threading.Thread(target=_kill_one, args=(process, root), daemon=True).start()
     if process.wait():
-        sys.exit(f"the run failed: see {root / 'report' / 'FAILED.md'}")
+        sys.exit("the run failed")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Run(time.monotonic() - began, cpu, _seconds(root), _found(root))
