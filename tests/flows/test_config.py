@@ -78,10 +78,12 @@ def test_a_key_like_no_other_lists_what_there_is():
 @given(st.sampled_from(sorted(valid_keys(CampaignConfig))), st.data())
 def test_a_key_with_two_letters_swapped_leads_back_to_it(key, data):
     last = key.rpartition(".")[2]
+    if len(last) < 5:
+        return
     at = data.draw(st.integers(0, len(last) - 2))
     wrong = last[:at] + last[at + 1] + last[at] + last[at + 2 :]
     mistaken = key[: len(key) - len(last)] + wrong
-    if mistaken in set(valid_keys(CampaignConfig)) or len(last) < 5:
+    if mistaken in set(valid_keys(CampaignConfig)):
         return
     with pytest.raises(ConfigError, match=f"'{key}'"):
         load_config("agd-bandgap", {mistaken: 1})

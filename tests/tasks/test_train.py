@@ -14,6 +14,7 @@ from models.properties.prediction import load_property_model
 from structure.composition import parse_formulas
 from structure.errors import CampaignError, ConfigError, ModelError
 from structure.files import write_json
+from structure.properties.band_gap import BAND_GAP
 from tasks import train as stage
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import Handle, ModelHandle, handle_for, write_table
@@ -204,7 +205,7 @@ def test_labels_are_taken_once_and_only_where_there_is_one(tmp_path: Path) -> No
         values = np.full(len(FORMULAS), 2.0)
         values[5] = np.nan
         counts, found = stage._labels(
-            campaign.root, ingested(tmp_path, values).initial, visited(tmp_path, rows)
+            campaign.root, ingested(tmp_path, values).initial, visited(tmp_path, rows), BAND_GAP
         )
     assert len(counts) == len(FORMULAS)
     assert 99.0 not in found
