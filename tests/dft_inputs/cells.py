@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+from functools import cache
+
 from pymatgen.core import Lattice, Structure
 
 
-def rocksalt(cation: str = "Mg", anion: str = "O", edge: float = 4.25) -> Structure:
+@cache
+def _rocksalt() -> Structure:
+    """Return MgO; pymatgen takes a second for the operations of Fm-3m, each time anew."""
     return Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(edge), [cation, anion], [[0, 0, 0], [0.5, 0.5, 0.5]]
+        "Fm-3m", Lattice.cubic(4.25), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]
     )
+
+
+def rocksalt(cation: str = "Mg", anion: str = "O", edge: float = 4.25) -> Structure:
+    species = [{"Mg": cation, "O": anion}[site.specie.symbol] for site in _rocksalt()]
+    return Structure(Lattice.cubic(edge), species, _rocksalt().frac_coords)
 
 
 def wurtzite(cation: str = "Fe", anion: str = "N") -> Structure:

@@ -17,12 +17,11 @@ from tasks.campaign.handles import handle_for, read_table, write_table
 from tasks.campaign.library import Placed, StructureConfig, first_usable, within_limits
 from tasks.campaign.outputs import Ingested, Screened, Templated
 from tasks.template import TemplateConfig, assign_templates
+from tests.dft_inputs.cells import rocksalt
 
 
 def rock_salt(a: str, b: str, length: float) -> Structure:
-    return Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(length), [a, b], [[0, 0, 0], [0.5, 0.5, 0.5]]
-    )
+    return rocksalt(a, b, length)
 
 
 def perovskite(a: str, b: str, x: str, length: float) -> Structure:

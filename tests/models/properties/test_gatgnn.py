@@ -21,9 +21,9 @@ SHIPPED = shipped("gatgnn")
 
 
 def rock_salt(a: str, b: str, length: float) -> Structure:
-    return Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(length), [a, b], [[0, 0, 0], [0.5, 0, 0]]
-    ).get_primitive_structure()
+    half = length / 2  # written out: pymatgen takes a second for the operations of Fm-3m
+    lattice = Lattice([[0, half, half], [half, 0, half], [half, half, 0]])
+    return Structure(lattice, [a, b], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
 def perovskite() -> Structure:

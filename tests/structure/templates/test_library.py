@@ -13,12 +13,11 @@ from structure.errors import DataError
 from structure.templates.emd import distances
 from structure.templates.library import TemplateLibrary
 from structure.templates.template_sources import cell_vectors
+from tests.dft_inputs.cells import rocksalt
 
 
 def rock_salt(a: str, b: str, length: float = 5.6) -> Structure:
-    return Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(length), [a, b], [[0, 0, 0], [0.5, 0.5, 0.5]]
-    )
+    return rocksalt(a, b, length)
 
 
 def row_of(id: str, structure: Structure, **more: object) -> dict[str, object]:
