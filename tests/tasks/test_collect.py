@@ -18,6 +18,7 @@ from dft_inputs.job.folder import emitted_jobs
 from dft_inputs.recipes.shipped import PAPER
 from dft_inputs.vasp.inputs import potcar_symbols
 from structure.errors import CampaignError
+from structure.properties.band_gap import BAND_GAP
 from structure.templates.library import TemplateLibrary
 from tasks.campaign.directory import Campaign
 from tasks.campaign.handles import handle_for
@@ -538,7 +539,7 @@ def test_a_declined_job_is_cancelled_with_the_reason_although_nothing_was_submit
 def lines_of(root: Path, formula: str) -> list[str]:
     ledger = Ledger.in_folder(root)
     try:
-        return list(_in_ledger(ledger, formula))
+        return list(_in_ledger(ledger, formula, BAND_GAP))
     finally:
         ledger.close()
 

@@ -488,7 +488,7 @@ def test_a_disk_that_is_full_ends_collect_with_a_sentence_and_loses_nothing(
 def test_a_disk_that_is_full_leaves_no_half_batch(tmp_path):
     code = (
         "from dft_inputs.job.folder import write_batch\n"
-        "from tests.dft_inputs.test_folder import shared, some_jobs\n"
+        "from tests.dft_inputs.job.test_folder import shared, some_jobs\n"
         "jobs = some_jobs()\nfill(20_000)\n"
         "try:\n    write_batch(small / 'batch-0001', jobs, shared(jobs), {})\n"
         "except AgdError as error:\n    print('No space left' in str(error))\n"

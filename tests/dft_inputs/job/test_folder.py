@@ -169,7 +169,7 @@ def test_a_killed_emission_leaves_either_nothing_or_the_whole_batch(tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from dft_inputs.job.folder import write_batch\n"
-        "from tests.dft_inputs.test_folder import shared, some_jobs\n"
+        "from tests.dft_inputs.job.test_folder import shared, some_jobs\n"
         "jobs = some_jobs()\nprint('ready', flush=True)\n"
         "for i in range(1000):\n"
         "    write_batch(Path(sys.argv[1]) / f'batch-{i:04d}', jobs, shared(jobs), {})\n"

@@ -152,7 +152,7 @@ def test_no_potcar_key_or_network_is_needed():
         "import socket\n"
         "def no(*a, **k): raise AssertionError('network')\n"
         "socket.socket.connect = no\n"
-        "from tests.dft_inputs.test_vasp import all_inputs\n"
+        "from tests.dft_inputs.vasp.test_inputs import all_inputs\n"
         "from tests.dft_inputs.cells import rocksalt\n"
         "from dft_inputs.recipes.shipped import PAPER\n"
         "print(len(all_inputs(PAPER, rocksalt())))\n"

@@ -367,7 +367,7 @@ def test_the_doctor_opens_the_ledger_of_what_it_is_given(agd, campaign):
     assert doctor.ledger_of("agd-bandgpa").verdict == "fault"
     found = doctor.ledger_of(str(campaign))
     assert (found.verdict, found.fix) == ("ok", "")
-    assert "1 band gaps, 1 jobs, no page damaged" in found.found
+    assert "1 labels, 1 jobs, no page damaged" in found.found
     (campaign / "ledger.sqlite").write_bytes(b"")
     status, out, _ = agd("doctor", campaign)
     assert status == 1

@@ -262,7 +262,7 @@ def test_a_table_cannot_be_a_source_of_templates(run) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ({"path": "a.csv", "roles": ["labels"]}, "names no column for 'band_gap'"),
+        ({"path": "a.csv", "roles": ["labels"]}, "names no column of labels"),
         ({"path": "a.csv", "roles": []}, "roles"),
         ({"path": "a.csv", "roles": ["known"], "units": {"band_gap": "mev"}}, "did you mean 'meV'"),
         ({"path": "a.csv", "roles": ["known"], "colums": {}}, "colums"),

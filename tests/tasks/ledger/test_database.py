@@ -180,13 +180,13 @@ def test_a_setting_is_tried_without_a_change(tmp_path, database):
 
 def test_a_trial_finds_a_damaged_page(tmp_path, database):
     with Campaign(tmp_path / "server", {"ledger": database}, 1):
-        assert "0 band gaps, 0 jobs; PostgreSQL" in try_campaign(tmp_path / "server")
+        assert "0 labels, 0 jobs; PostgreSQL" in try_campaign(tmp_path / "server")
     with Campaign(tmp_path / "c", {}, 1) as campaign:
         campaign.ledger.add_labels(
             Label(formula=f"K{n}F", property="band_gap_eV", value=n, origin="ml", source="x")
             for n in range(2000)
         )
-    assert "2,000 band gaps, 0 jobs, no page damaged" in try_campaign(tmp_path / "c")
+    assert "2,000 labels, 0 jobs, no page damaged" in try_campaign(tmp_path / "c")
     file = tmp_path / "c" / "ledger.sqlite"
     content = bytearray(file.read_bytes())
     content[-4096 * 20 : -4096 * 19] = bytes(4096)

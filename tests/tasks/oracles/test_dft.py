@@ -19,6 +19,7 @@ import tasks.oracles.dft as module
 from dft_inputs.engines import engine_named
 from dft_inputs.job.folder import emitted_jobs
 from dft_inputs.recipes.shipped import GPAW, PAPER
+from dft_inputs.vasp.engine import ENGINE
 from dft_inputs.vasp.inputs import potcar_symbols
 from flows.config import load_config
 from structure.composition import formulas_of, keys_of, parse_formulas
@@ -240,7 +241,7 @@ def test_the_search_does_not_look_at_what_has_no_template_within_the_limits(tmp_
         "minimum_volume_scale": limits.minimum_volume_scale,
         "maximum_volume_scale": limits.maximum_volume_scale,
     }
-    assert DFTOracleConfig().structures_for("vasp") == limits
+    assert DFTOracleConfig().structures_for(ENGINE) == limits
     counts = parse_formulas(["NaBr", "LiF", "PtC", "CaF2"]).counts
     with Campaign(tmp_path, {}, 7) as campaign:
         oracle = oracle_of(campaign, config(potcars, section))
