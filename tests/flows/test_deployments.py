@@ -36,6 +36,7 @@ def test_a_deployment_names_a_campaign_that_is_shipped(name):
 
 def test_the_deployments_of_the_product_are_there():
     campaigns = {"agd-bandgap", "agd-bandgap-overnight", "agd-semiconductor"}
+    campaigns |= {"agd-hard", "agd-bandgap-abundant"}
     assert campaigns | {"agd-collect", "agd-train"} == set(DEPLOYMENTS)
     assert flow_of(DEPLOYMENTS["agd-bandgap"]).name == "agd"
 

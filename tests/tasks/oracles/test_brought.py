@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from structure.composition import parse_formulas
 from structure.errors import ConfigError, ModelError, PluginError, Rejection
+from structure.properties.band_gap import BAND_GAP
 from tasks.oracles.answer import Answer
 from tasks.oracles.brought import _Checked, brought_oracle
 from tasks.oracles.oracle import OracleConfig, check_ready
@@ -108,20 +109,20 @@ GOOD = Answer(np.array([1.0, 2.0]), np.array([0.1, 0.1]), NOTHING, NOTHING)
 )
 def test_an_answer_that_is_none_stops_with_the_oracles_name(answer, what):
     with pytest.raises(ModelError) as caught:
-        _Checked("says", Says(answer)).label(COUNTS)
+        _Checked("says", Says(answer), BAND_GAP).label(COUNTS)
     assert "the oracle 'says'" in str(caught.value) and what in str(caught.value)
 
 
 def test_a_refusal_is_an_answer():
     refusals = (None, Rejection("no", "it is too far away"))
     answer = replace(GOOD, values=np.array([1.0, np.nan]), refusals=refusals)
-    assert _Checked("says", Says(answer)).label(COUNTS) is answer
+    assert _Checked("says", Says(answer), BAND_GAP).label(COUNTS) is answer
 
 
 @pytest.mark.parametrize("accepted", [True, np.ones(3, dtype=bool), np.ones(2)])
 def test_accepting_without_one_bool_a_composition_is_refused(accepted):
     with pytest.raises(ModelError, match="not one bool for each"):
-        _Checked("says", Says(accepted=accepted)).accepts(COUNTS)
+        _Checked("says", Says(accepted=accepted), BAND_GAP).accepts(COUNTS)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_an_oracle_of_something_else_is_refused(name, value, what):
     oracle = Says()
     setattr(oracle, name, value)
     with pytest.raises(ModelError, match=what):
-        _Checked("says", oracle)
+        _Checked("says", oracle, BAND_GAP)
 
 
 def test_an_oracle_without_a_part_is_refused():
@@ -140,4 +141,4 @@ def test_an_oracle_without_a_part_is_refused():
         property, origin, source = "band_gap_eV", "ml", "half"
 
     with pytest.raises(ModelError, match="has no 'later'"):
-        _Checked("half", Half())
+        _Checked("half", Half(), BAND_GAP)
