@@ -6,6 +6,7 @@ from flows.config import CampaignConfig, load_config
 from flows.running.nights import take_in, tonight
 from structure.composition import parse_formulas
 from structure.errors import CampaignError, ConfigError
+from structure.properties.band_gap import BAND_GAP
 from tasks.campaign.directory import Campaign
 from tasks.campaign.series import earlier_campaigns
 from tasks.oracles.dft_settings import DFTOracleConfig
@@ -84,7 +85,7 @@ def test_each_night_of_a_series_has_its_own_ledger_in_one_postgresql_database(tm
                 )
                 assert tonight(tmp_path, shared) == (night, root)
                 campaign.ledger.set_fact("finished", "yes")
-    assert len(earlier_campaigns(root, night.ingest.earlier).proposed) == 1
+    assert len(earlier_campaigns(root, night.ingest.earlier, BAND_GAP).proposed) == 1
 
 
 def test_a_damaged_night_is_named(tmp_path, config):
@@ -107,7 +108,7 @@ def test_a_new_night_collects_what_earlier_ones_asked_for(tmp_path, caplog):
     (broken / "ledger.sqlite").write_text("no database")
     earlier = ["../night-0001", "../night-0002"]
     with Campaign(tmp_path / "night-0003", {"ingest": {"earlier": earlier}}, 2) as campaign:
-        assert not len(earlier_campaigns(campaign.root, earlier[:1]).rows)
+        assert not len(earlier_campaigns(campaign.root, earlier[:1], BAND_GAP).rows)
         take_in(campaign.root)
-        assert earlier_campaigns(campaign.root, earlier[:1]).origins == ["dft-gpaw"]
+        assert earlier_campaigns(campaign.root, earlier[:1], BAND_GAP).origins == ["dft-gpaw"]
     assert "the jobs of night-0002 are not collected" in caplog.text

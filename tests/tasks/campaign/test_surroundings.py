@@ -73,7 +73,7 @@ def test_pytorch_has_the_threads_that_were_settled(given):
         "def look():\n    import torch\n    print(torch.get_num_threads())\n"
         "sys.argv = ['agd', 'look']\ncli.main()\n"
     )
-    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    env = {k: value for k, value in os.environ.items() if k not in surroundings.THREADS}
     env |= {"OMP_NUM_THREADS": given} if given else {}
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
