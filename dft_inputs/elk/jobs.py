@@ -18,7 +18,7 @@ from dft_inputs.elk.inputs import elk_input
 from dft_inputs.elk.recipe import ElkSettings
 from dft_inputs.job.cell import job_structure
 from dft_inputs.job.folder import Job
-from dft_inputs.job.ticket import ID_DIGITS, Role, Ticket, content_hash, ticket_steps
+from dft_inputs.job.ticket import Role, content_hash, new_ticket, ticket_steps
 from dft_inputs.job.treatment import CRYSTAL, Treatment
 from structure.elements import ELEMENTS
 from structure.errors import CalculationError, Rejection
@@ -79,19 +79,7 @@ def elk_job(
     digest = content_hash(structure, recipe.hash, ("bands",) if role == "candidate" else ())
     [step] = ticket_steps(recipe, role)
     step = step.model_copy(update={"settings": {HASH: hashlib.sha256(text.encode()).hexdigest()}})
-    ticket = Ticket(
-        id=digest[:ID_DIGITS],
-        content_sha256=digest,
-        formula=formula,
-        role=role,
-        engine=recipe.engine,
-        cell={e: int(n) for e, n in cell.composition.get_el_amt_dict().items()},
-        volume_A3=round(float(cell.volume), 4),
-        recipe=recipe.name,
-        recipe_sha256=recipe.hash,
-        steps=(step,),
-        story=dict(story or {}),
-    )
+    ticket = new_ticket(cell, recipe, digest, (step,), formula=formula, role=role, story=story)
     run = script("run.sh").replace("/runner.py", "/elk_runner.py")
     return Job(ticket, {"run.sh": run, f"{step.name}/{INPUT}": text})
 

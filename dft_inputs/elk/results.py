@@ -24,6 +24,7 @@ from dft_inputs.job.untrusted import json_text, shown, small_file, why
 from dft_inputs.properties.corrections import band_gap
 from structure.elements import INDEX
 from structure.errors import Rejection
+from structure.properties.band_gap import DIRECT_GAP, MESH_GAP, PATH_GAP
 from structure.records import Record
 
 LARGEST_FILE_BYTES = 1_000_000
@@ -85,9 +86,9 @@ def elk_result(folder: Path, ticket: Ticket, judgement: Judgement) -> Calculated
         findings = () if flag is None else (Finding(flag.code, flag.sentence),)
         gaps = {
             "band_gap_eV": outcome.gap_eV,
-            "band_gap_mesh_eV": outcome.gap_mesh_eV,
-            "band_gap_path_eV": outcome.gap_path_eV,
-            "direct_band_gap_eV": outcome.direct_gap_eV,
+            MESH_GAP: outcome.gap_mesh_eV,
+            PATH_GAP: outcome.gap_path_eV,
+            DIRECT_GAP: outcome.direct_gap_eV,
         }
         properties |= {name: gap for name, gap in gaps.items() if gap is not None}
     text = small_file(folder / step / INPUT, folder, LARGEST_FILE_BYTES).decode()

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, ValidationError, model_validator
 from dft_inputs.batch.cluster_settings import script
 from dft_inputs.cluster.gpaw_worker import question_sha256
 from dft_inputs.job.folder import Job, first_status
-from dft_inputs.job.ticket import ID_DIGITS, Role, Ticket, content_hash, ticket_steps
+from dft_inputs.job.ticket import Role, Ticket, content_hash, new_ticket, ticket_steps
 from dft_inputs.job.treatment import CRYSTAL, Treatment
 from dft_inputs.job.untrusted import json_of, shown, why
 from dft_inputs.recipes.recipe import GpawSettings
@@ -164,19 +164,8 @@ def gpaw_job(
         return refusal
     moments = treatment.magnetic_moments
     digest = content_hash(structure, recipe.hash, _marks(treatment.kind, moments))
-    ticket = Ticket(
-        id=digest[:ID_DIGITS],
-        content_sha256=digest,
-        formula=formula,
-        role=role,
-        engine=recipe.engine,
-        cell={e: int(n) for e, n in structure.composition.get_el_amt_dict().items()},
-        volume_A3=round(float(structure.volume), 4),
-        recipe=recipe.name,
-        recipe_sha256=recipe.hash,
-        steps=ticket_steps(recipe, role),
-        story=dict(story or {}),
-    )
+    steps = ticket_steps(recipe, role)
+    ticket = new_ticket(structure, recipe, digest, steps, formula=formula, role=role, story=story)
     document = {
         "id": ticket.id,
         "recipe_hash": recipe.hash,

@@ -25,6 +25,7 @@ from dft_inputs.job.ticket import Ticket
 from dft_inputs.job.untrusted import shown
 from dft_inputs.properties.corrections import band_gap
 from structure.errors import CalculationError, Rejection
+from structure.properties.band_gap import DIRECT_GAP, MESH_GAP, PATH_GAP
 
 
 def judge_gpaw(folder: Path, ticket: Ticket) -> Judgement:
@@ -108,9 +109,9 @@ def _properties(outcome: GpawResult, ticket: Ticket) -> tuple[dict[str, float], 
     if ticket.role != "candidate" or outcome.gap_eV is None or outcome.gap_mesh_eV is None:
         return properties, None
     flag = band_gap(outcome.gap_mesh_eV, outcome.gap_path_eV).finding
-    properties |= {"band_gap_eV": outcome.gap_eV, "band_gap_mesh_eV": outcome.gap_mesh_eV}
+    properties |= {"band_gap_eV": outcome.gap_eV, MESH_GAP: outcome.gap_mesh_eV}
     if outcome.gap_path_eV is not None:
-        properties["band_gap_path_eV"] = outcome.gap_path_eV
+        properties[PATH_GAP] = outcome.gap_path_eV
     if outcome.direct_gap_eV is not None:
-        properties["direct_band_gap_eV"] = outcome.direct_gap_eV
+        properties[DIRECT_GAP] = outcome.direct_gap_eV
     return properties, flag

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -235,6 +236,48 @@ def geometry_of(structure: Structure) -> Geometry:
     return Geometry(
         lattice_A=tuple(rounded(row) for row in structure.lattice.matrix),
         sites=tuple((site.specie.symbol, *rounded(site.frac_coords)) for site in structure),
+    )
+
+
+def new_ticket(
+    cell: Structure,
+    recipe: Recipe,
+    digest: str,
+    steps: tuple[TicketStep, ...],
+    *,
+    formula: str,
+    role: Role,
+    story: Mapping[str, Any] | None,
+    **more: Any,
+) -> Ticket:
+    """Return the ticket of a job that is about to be written.
+
+    Parameters
+    ----------
+    cell : Structure
+        As it is calculated.
+    recipe : Recipe
+    digest : str
+        `content_hash` of the question; its first digits are the job's id.
+    steps : tuple of TicketStep
+    formula, role, story
+        See `Ticket`.
+    **more
+        Fields only some codes have, such as potentials.
+    """
+    return Ticket(
+        id=digest[:ID_DIGITS],
+        content_sha256=digest,
+        formula=formula,
+        role=role,
+        engine=recipe.engine,
+        cell={e: int(n) for e, n in cell.composition.get_el_amt_dict().items()},
+        volume_A3=round(float(cell.volume), 4),
+        recipe=recipe.name,
+        recipe_sha256=recipe.hash,
+        steps=steps,
+        story=dict(story or {}),
+        **more,
     )
 
 

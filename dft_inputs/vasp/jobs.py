@@ -14,12 +14,11 @@ from dft_inputs.batch.cluster_settings import script
 from dft_inputs.job.cell import elements_of, job_structure
 from dft_inputs.job.folder import Job
 from dft_inputs.job.ticket import (
-    ID_DIGITS,
     Role,
-    Ticket,
     TicketStep,
     content_hash,
     geometry_of,
+    new_ticket,
     steps_for,
     ticket_steps,
 )
@@ -79,21 +78,17 @@ def vasp_job(
         for step in steps_for(recipe, role)
         for name, text in step_inputs(recipe, step, cell, treatment).items()
     }
-    ticket = Ticket(
-        id=digest[:ID_DIGITS],
-        content_sha256=digest,
+    ticket = new_ticket(
+        cell,
+        recipe,
+        digest,
+        _steps_of(recipe, role, files, cell),
         formula=formula,
         role=role,
-        engine=recipe.engine,
-        cell={e: int(n) for e, n in cell.composition.get_el_amt_dict().items()},
-        volume_A3=round(float(cell.volume), 4),
-        recipe=recipe.name,
-        recipe_sha256=recipe.hash,
+        story=story,
         potcar_functional=recipe.potcar_functional,
         potcar_symbols=symbols,
-        steps=_steps_of(recipe, role, files, cell),
         geometry=geometry_of(cell),
-        story=dict(story or {}),
     )
     return Job(ticket, files)
 

@@ -16,6 +16,7 @@ from dft_inputs.job.ticket import Ticket
 from dft_inputs.properties.corrections import band_gap
 from dft_inputs.vasp.extra_steps import Perturbed, perturbed
 from structure.errors import Rejection
+from structure.properties.band_gap import MESH_GAP, PATH_GAP
 
 ENERGY_STEP = "static"
 """The step whose total energy counts: the only one at a fixed, dense mesh."""
@@ -72,7 +73,7 @@ def _properties(ticket: Ticket, judgement: Judgement) -> tuple[dict[str, float],
         path = by_kind.get("bands")
         gap = band_gap(mesh.gap, path.gap if path else None)
         properties["band_gap_eV"], finding = gap
-        properties["band_gap_mesh_eV"] = mesh.gap
+        properties[MESH_GAP] = mesh.gap
         if path is not None:
-            properties["band_gap_path_eV"] = path.gap
+            properties[PATH_GAP] = path.gap
     return properties, finding
